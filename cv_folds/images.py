@@ -1,0 +1,118 @@
+"""From any kind of image to RGB pixels of one size: the same way for training and for prediction."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from cv_folds.arrays import ByteArray
+from cv_folds.errors import DataError
+
+ImageSource: TypeAlias = str | Path | Image.Image | ByteArray | torch.Tensor
+
+Result = TypeVar("Result")
+
+DECODER = "pillow-squash-bilinear-1"
+"""Names the recipe of `to_pixels`; a change there must change this, since caches and bundles record it."""
+
+MAX_PIXELS = 178_956_970
+"""Largest accepted image, in pixels; the size from which Pillow warns of a decompression bomb, times two."""
+
+
+def decode_rgb(source: ImageSource) -> Image.Image:
+    """Decode one image to RGB, turned as its EXIF orientation says.
+
+    Parameters
+    ----------
+    source : str, Path, PIL.Image.Image, (h, w, 3) uint8 array or (3, h, w) uint8 tensor
+        A file or an image in memory.
+
+    Returns
+    -------
+    PIL.Image.Image
+        Mode ``RGB``.
+
+    Raises
+    ------
+    DataError
+        When a file is missing, truncated, too large or no image, or an array has another shape or dtype.
+    """
+    if isinstance(source, str | Path):
+        return _decode_file(Path(source))
+    if isinstance(source, Image.Image):
+        return _to_rgb(source)
+    if isinstance(source, torch.Tensor):
+        if source.ndim != 3 or source.shape[0] != 3 or source.dtype != torch.uint8:
+            raise DataError(
+                f"an image tensor must be uint8 of shape (3, height, width), not {source.dtype} of shape "
+                f"{tuple(source.shape)}"
+            )
+        return Image.fromarray(np.ascontiguousarray(source.permute(1, 2, 0).cpu().numpy()))
+    array = np.asarray(source)
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+        raise DataError(
+            f"an image array must be uint8 of shape (height, width, 3), not {array.dtype} of shape {array.shape}"
+        )
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def to_pixels(image: Image.Image, size: int) -> ByteArray:
+    """Scale an RGB image to a square, antialiased; the aspect ratio is not kept.
+
+    Dermatoscopic images of one camera share one aspect ratio, so that squeezing it loses nothing, while a
+    square crop would cut lesions that reach the border.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        Mode ``RGB``.
+    size : int
+        Side of the square in pixels.
+
+    Returns
+    -------
+    (size, size, 3) uint8 array
+    """
+    if image.size == (size, size):
+        return np.array(image)
+    return np.array(image.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def _decode_file(path: Path) -> Image.Image:
+    return _read(path, _to_rgb)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return (width, height) in pixels from the file's header; raises `DataError` as `decode_rgb` does."""
+    return _read(path, lambda image: image.size)
+
+
+def _read(path: Path, use: Callable[[Image.Image], Result]) -> Result:
+    if not path.is_file():
+        raise DataError(f"{path}: no such image file")
+    try:
+        with warnings.catch_warnings():
+            # The limit below decides, not Pillow's warning.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise DataError(f"{path}: {image.width} x {image.height} pixels is more than is accepted")
+                return use(image)
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{path}: {error}") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        # OSError: truncated or no image; SyntaxError: Pillow's word for a broken PNG chunk.
+        raise DataError(f"{path}: cannot be decoded ({error}); replace the file") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    turned = ImageOps.exif_transpose(image)
+    return turned if turned.mode == "RGB" else turned.convert("RGB")

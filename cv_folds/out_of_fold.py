@@ -1,0 +1,170 @@
+"""Out-of-fold logits: one file a job, and the pooled table that refuses gaps and repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cv_folds.arrays import FloatArray, IntArray, StrArray, duplicates, frozen, positions
+from cv_folds.errors import DataError, list_rows
+from cv_folds.files import write_atomically
+from cv_folds.splits import Folds
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldLogits:
+    """What one backbone, trained without fold `fold`, says about the images of that fold."""
+
+    backbone: str
+    """Name in the backbone registry."""
+    fold: int
+    """The fold that was held out, counted from 0."""
+    classes: tuple[str, ...]
+    """Column order of `logits`."""
+    image_ids: StrArray
+    """(n,) ids of the held-out images."""
+    logits: FloatArray
+    """(n, n_classes) raw outputs of the network, before any softmax."""
+
+    def __post_init__(self) -> None:
+        if self.logits.shape != (len(self.image_ids), len(self.classes)):
+            raise DataError(
+                f"{self.backbone}, fold {self.fold}: logits of shape {self.logits.shape} for "
+                f"{len(self.image_ids)} images and {len(self.classes)} classes"
+            )
+        bad = ~np.isfinite(self.logits).all(axis=1)
+        if bad.any():
+            raise DataError(
+                f"{self.backbone}, fold {self.fold}: the logits of {int(bad.sum())} images are not finite:\n"
+                + list_rows([str(name) for name in self.image_ids[bad]])
+            )
+
+    def save(self, path: Path) -> None:
+        """Write an ``.npz`` file (no pickle inside) atomically."""
+
+        def write(partial: Path) -> None:
+            with partial.open("wb") as stream:
+                np.savez(
+                    stream,
+                    backbone=np.array(self.backbone),
+                    fold=np.array(self.fold),
+                    classes=np.array(self.classes),
+                    image_ids=self.image_ids,
+                    logits=self.logits,
+                )
+
+        write_atomically(path, write)
+
+    @classmethod
+    def load(cls, path: Path) -> FoldLogits:
+        """Read what `save` wrote; a damaged file raises `DataError` that names it."""
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return cls(
+                    backbone=str(stored["backbone"]),
+                    fold=int(stored["fold"]),
+                    classes=tuple(str(name) for name in stored["classes"]),
+                    image_ids=frozen(stored["image_ids"], np.str_),
+                    logits=frozen(stored["logits"], np.float64),
+                )
+        except (OSError, ValueError, KeyError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{path} is no out-of-fold file ({error}); delete its folder and run again") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutOfFold:
+    """Every image of a run with the logits that each backbone gave while it had not seen that image."""
+
+    image_ids: StrArray
+    """(n,) image ids, in the order of ``folds.csv``."""
+    lesion_ids: StrArray
+    """(n,) lesion ids as the data give them."""
+    groups: StrArray
+    """(n,) what must stay together in every split: the lesion, or several merged lesions."""
+    labels: IntArray
+    """(n,) index into `classes`."""
+    folds: IntArray
+    """(n,) the fold that holds the image out, counted from 0."""
+    classes: tuple[str, ...]
+    """Class names in column order."""
+    backbones: tuple[str, ...]
+    """Backbone names, in the order of the second axis of `logits`."""
+    logits: FloatArray
+    """(n, n_backbones, n_classes) out-of-fold logits."""
+
+
+def pool(folds: Folds, parts: Iterable[FoldLogits], backbones: Sequence[str]) -> OutOfFold:
+    """Join the jobs' logits by image id into one table.
+
+    Parameters
+    ----------
+    folds : Folds
+        Which image belongs to which fold.
+    parts : iterable of FoldLogits
+        One for every backbone and fold, in any order.
+    backbones : sequence of str
+        The backbones that must be there; fixes the order of the second axis.
+
+    Returns
+    -------
+    OutOfFold
+
+    Raises
+    ------
+    DataError
+        When a (backbone, fold) is missing, given twice or unknown, an image is predicted twice, never, or
+        by a model whose training included it, or the class order differs.
+    """
+    by_job: dict[tuple[str, int], FoldLogits] = {}
+    for part in parts:
+        key = (part.backbone, part.fold)
+        if key in by_job:
+            raise DataError(f"{part.backbone}, fold {part.fold}: predicted twice")
+        by_job[key] = part
+    wanted = {(backbone, fold) for backbone in backbones for fold in range(folds.n_folds)}
+    if missing := sorted(wanted - by_job.keys()):
+        raise DataError(
+            "these jobs have no out-of-fold predictions; run again to finish them:\n"
+            + list_rows([f"{backbone}, fold {fold}" for backbone, fold in missing])
+        )
+    if unknown := sorted(by_job.keys() - wanted):
+        raise DataError(
+            "predictions of jobs that do not belong to this run:\n"
+            + list_rows([f"{backbone}, fold {fold}" for backbone, fold in unknown])
+        )
+    logits = np.empty((len(folds.image_ids), len(backbones), len(folds.classes)))
+    for column, backbone in enumerate(backbones):
+        for fold in range(folds.n_folds):
+            part = by_job[backbone, fold]
+            rows = np.flatnonzero(folds.folds == fold)
+            logits[rows, column] = _rows_of_fold(part, folds, rows)
+    return OutOfFold(
+        image_ids=folds.image_ids,
+        lesion_ids=folds.lesion_ids,
+        groups=folds.groups,
+        labels=folds.labels,
+        folds=folds.folds,
+        classes=folds.classes,
+        backbones=tuple(backbones),
+        logits=frozen(logits),
+    )
+
+
+def _rows_of_fold(part: FoldLogits, folds: Folds, rows: IntArray) -> FloatArray:
+    """Return the logits of one job in the order of `rows`, after checking that it holds just those images."""
+    name = f"{part.backbone}, fold {part.fold}"
+    if part.classes != folds.classes:
+        raise DataError(f"{name}: its classes {list(part.classes)} are not the run's {list(folds.classes)}")
+    if again := duplicates(part.image_ids.tolist()):
+        raise DataError(f"{name}: images predicted twice:\n" + list_rows(again))
+    held_out = folds.image_ids[rows]
+    if never := sorted(set(held_out.tolist()) - set(part.image_ids.tolist())):
+        raise DataError(f"{name}: images never predicted:\n" + list_rows(never))
+    if foreign := sorted(set(part.image_ids.tolist()) - set(held_out.tolist())):
+        raise DataError(f"{name}: images of another fold, which its model was trained on:\n" + list_rows(foreign))
+    return part.logits[positions(part.image_ids, held_out)]

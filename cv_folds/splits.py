@@ -1,0 +1,197 @@
+"""Stratified folds over lesion groups, and the inner split that serves early stopping.
+
+Promises, each tested over many seeds: every image is in exactly one fold; no group is in two; every class is
+in every fold; the same seed gives the same folds on every machine.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold
+
+from cv_folds.arrays import BoolArray, IntArray, StrArray, frozen
+from cv_folds.data.dataset import LesionDataset
+from cv_folds.errors import DataError, UsageError, list_rows
+from cv_folds.files import write_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folds:
+    """Which image is held out in which fold."""
+
+    image_ids: StrArray
+    """(n,) image ids, in the order of the dataset."""
+    lesion_ids: StrArray
+    """(n,) lesion ids as the data give them."""
+    groups: StrArray
+    """(n,) what must stay together: the lesion, or several merged lesions."""
+    labels: IntArray
+    """(n,) index into `classes`."""
+    classes: tuple[str, ...]
+    """Class names."""
+    folds: IntArray
+    """(n,) the fold that holds the image out, counted from 0."""
+    n_folds: int
+    """Number of folds, at least 2."""
+
+    def __post_init__(self) -> None:
+        if not np.isin(self.folds, np.arange(self.n_folds)).all():
+            raise DataError(f"fold numbers must lie between 0 and {self.n_folds - 1}")
+        if torn := torn_groups(self.groups, self.folds):
+            raise DataError("groups that stand in more than one fold:\n" + list_rows(torn))
+        for fold in range(self.n_folds):
+            absent = set(range(len(self.classes))) - set(self.labels[self.folds == fold].tolist())
+            if absent:
+                names = ", ".join(self.classes[label] for label in sorted(absent))
+                raise DataError(f"fold {fold} has no image of {names}; use fewer folds")
+
+    def table(self) -> list[dict[str, int]]:
+        """Return a row a fold: the number of lesions, of images and of images of each class."""
+        rows = []
+        for fold in range(self.n_folds):
+            inside = self.folds == fold
+            counts = np.bincount(self.labels[inside], minlength=len(self.classes)).tolist()
+            row = {"fold": fold, "lesions": len(np.unique(self.lesion_ids[inside])), "images": int(inside.sum())}
+            rows.append(row | dict(zip(self.classes, counts, strict=True)))
+        return rows
+
+    def write_csv(self, path: Path) -> None:
+        """Write ``image_id,lesion_id,group,label,fold`` atomically."""
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["image_id", "lesion_id", "group", "label", "fold"])
+        names = [self.classes[label] for label in self.labels.tolist()]
+        columns = (self.image_ids.tolist(), self.lesion_ids.tolist(), self.groups.tolist(), names, self.folds.tolist())
+        writer.writerows(zip(*columns, strict=True))
+        write_text(path, text.getvalue())
+
+
+def torn_groups(groups: StrArray, folds: IntArray) -> list[str]:
+    """Return the groups whose images stand in more than one fold, sorted."""
+    pairs = {(group, fold) for group, fold in zip(groups.tolist(), folds.tolist(), strict=True)}
+    seen: set[str] = set()
+    torn: set[str] = set()
+    for group, _ in pairs:
+        (torn if group in seen else seen).add(group)
+    return sorted(torn)
+
+
+def make_folds(dataset: LesionDataset, *, n_folds: int, seed: int, groups: StrArray | None = None) -> Folds:
+    """Split a dataset into stratified folds that never separate the images of a group.
+
+    Parameters
+    ----------
+    dataset : LesionDataset
+        What to split.
+    n_folds : int
+        Number of folds, at least 2.
+    seed : int
+        The same seed gives the same folds everywhere.
+    groups : (n,) array of str, optional
+        What must stay together; the lesion ids when not given.
+
+    Returns
+    -------
+    Folds
+
+    Raises
+    ------
+    UsageError
+        When `n_folds` is below 2, or a class has fewer groups than folds.
+
+    Notes
+    -----
+    `sklearn.model_selection.StratifiedGroupKFold` with shuffling. It leaves folds without a class silently
+    when a class has fewer groups than folds, hence the check beforehand.
+    """
+    if n_folds < 2:
+        raise UsageError(f"--folds {n_folds}: cross-validation needs at least 2 folds")
+    groups = dataset.lesion_ids if groups is None else groups
+    few = {
+        name: count
+        for label, name in enumerate(dataset.classes)
+        if (count := len(np.unique(groups[dataset.labels == label]))) < n_folds
+    }
+    if few:
+        rows = [f"{name}: {count} lesions" for name, count in few.items()]
+        raise UsageError(
+            f"--folds {n_folds}: every class needs at least one lesion in every fold, but these have fewer lesions "
+            f"than folds:\n{list_rows(rows)}\nUse --folds {max(min(few.values()), 2)} or fewer, or leave out the class."
+        )
+    assignment = np.full(len(dataset), -1, dtype=np.int64)
+    splitter = StratifiedGroupKFold(n_splits=n_folds, shuffle=True, random_state=seed)
+    for fold, (_, held_out) in enumerate(splitter.split(np.zeros(len(dataset)), dataset.labels, groups)):
+        assignment[held_out] = fold
+    return Folds(
+        image_ids=dataset.image_ids,
+        lesion_ids=dataset.lesion_ids,
+        groups=frozen(groups),
+        labels=dataset.labels,
+        classes=dataset.classes,
+        folds=frozen(assignment),
+        n_folds=n_folds,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class InnerSplit:
+    """The training images of one fold, divided for fitting and for early stopping; the held-out fold is in neither."""
+
+    train: IntArray
+    """Row numbers that the weights are fitted on."""
+    validation: IntArray
+    """Row numbers that choose the epoch."""
+
+
+def inner_split(folds: Folds, fold: int, *, parts: int, seed: int) -> InnerSplit:
+    """Set one lesion-grouped, stratified part in `parts` of the training folds aside for early stopping.
+
+    Parameters
+    ----------
+    folds : Folds
+        The outer folds.
+    fold : int
+        The fold that is held out; none of its images is returned.
+    parts : int
+        8 sets an eighth aside.
+    seed : int
+        Seed of the whole run; each fold derives its own from it.
+
+    Returns
+    -------
+    InnerSplit
+        A class with a single lesion outside `fold` stays in `train`, so that no class is ever unknown to the
+        model; `validation` may then miss that class.
+    """
+    outside = np.flatnonzero(folds.folds != fold)
+    single = _lesions_alone_in_their_class(folds, outside)
+    divisible = outside[~single]
+    splitter = StratifiedGroupKFold(n_splits=parts, shuffle=True, random_state=_fold_seed(seed, fold))
+    with warnings.catch_warnings():
+        # A class with fewer lesions than parts is expected here: it is then absent from some parts, not from `train`.
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        _, chosen = next(splitter.split(divisible, folds.labels[divisible], folds.groups[divisible]))
+    validation = divisible[chosen]
+    train = np.setdiff1d(outside, validation)
+    assert set(folds.labels[outside].tolist()) == set(folds.labels[train].tolist())
+    return InnerSplit(train=frozen(train), validation=frozen(validation))
+
+
+def _lesions_alone_in_their_class(folds: Folds, rows: IntArray) -> BoolArray:
+    labels, groups = folds.labels[rows], folds.groups[rows]
+    alone = np.zeros(len(rows), dtype=np.bool_)
+    for label in range(len(folds.classes)):
+        of_class = labels == label
+        if len(np.unique(groups[of_class])) == 1:
+            alone |= of_class
+    return alone
+
+
+def _fold_seed(seed: int, fold: int) -> int:
+    return int(np.random.SeedSequence([seed, fold]).generate_state(1)[0])
