@@ -1,0 +1,1 @@
+"""Data, folds, training and out-of-fold predictions of skin-lesion classifiers."""

@@ -1,0 +1,1 @@
+"""Combining out-of-fold predictions, and the predictor that comes of it."""

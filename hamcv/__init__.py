@@ -1,0 +1,1 @@
+"""The command line: it composes `cv_folds`, `ensemble` and `reports`."""

@@ -1,0 +1,1 @@
+"""Metrics, intervals, figures and reports."""

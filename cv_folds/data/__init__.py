@@ -1,0 +1,1 @@
+"""Readers, the demo set and the decoded cache."""

@@ -1,0 +1,1 @@
+"""Training one backbone on one fold."""
