@@ -122,9 +122,7 @@ def compute_curves(predictions: Predictions) -> Curves:
     return Curves(
         classes=predictions.classes,
         models={
-            model: _model_curves(
-                model, predictions.kinds[model], predictions.labels, probabilities, predictions.classes
-            )
+            model: _model_curves(model, predictions, probabilities)
             for model, probabilities in predictions.probabilities.items()
         },
     )
@@ -180,7 +178,7 @@ def reliability_diagram(confidence: FloatArray, right: BoolArray) -> Reliability
     filled = sizes > 0
     counts: IntArray = sizes[filled].astype(np.int64)
     confident = np.bincount(bins, weights=confidence, minlength=N_BINS)[filled]
-    true: FloatArray = np.bincount(bins, weights=right, minlength=N_BINS)[filled]
+    true = np.bincount(bins, weights=right, minlength=N_BINS)[filled].astype(np.float64)
     low, high = _wilson(true, counts)
     return ReliabilityDiagram(
         mean_confidence=frozen(confident / counts),
