@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,10 +17,7 @@ from cv_folds.errors import DataError, UsageError, list_rows
 class LesionDataset:
     """Images with their lesion, diagnosis and clinical metadata; immutable, rows ordered by image id.
 
-    Raises
-    ------
-    DataError
-        On construction, when there is no image, an image id occurs twice or a lesion has two diagnoses.
+    Made by `build_dataset`, which refuses repeated image ids and lesions with two diagnoses.
     """
 
     name: str
@@ -51,22 +48,8 @@ class LesionDataset:
     """SHA-256 over ids, lesions, diagnoses and file sizes: the same on every machine that has the same data."""
 
     def __post_init__(self) -> None:
-        if not len(self.image_ids):
-            raise DataError(f"{self.root}: no image is left to work on")
-        if again := duplicates(self.image_ids.tolist()):
-            raise DataError(f"{self.root}: image ids that occur more than once:\n" + list_rows(again))
-        self._refuse_lesions_with_two_diagnoses()
+        assert len(self.image_ids) and not duplicates(self.image_ids.tolist())
         object.__setattr__(self, "fingerprint", self._fingerprint())
-
-    def _refuse_lesions_with_two_diagnoses(self) -> None:
-        diagnoses: dict[str, set[str]] = {}
-        for lesion, label in zip(self.lesion_ids.tolist(), self.labels.tolist(), strict=True):
-            diagnoses.setdefault(lesion, set()).add(self.classes[label])
-        if several := {lesion: names for lesion, names in diagnoses.items() if len(names) > 1}:
-            rows = [f"{lesion}: {', '.join(sorted(names))}" for lesion, names in sorted(several.items())]
-            raise DataError(
-                f"{self.root}: lesions with more than one diagnosis; correct or remove their rows:\n" + list_rows(rows)
-            )
 
     def _fingerprint(self) -> str:
         digest = hashlib.sha256()
@@ -141,40 +124,90 @@ class LesionDataset:
         return self.select(np.isin(self.lesion_ids, kept))
 
 
+@dataclass(frozen=True, kw_only=True)
+class ImageRow:
+    """One image as a reader found it, before any check across rows."""
+
+    where: str
+    """File and row for messages, e.g. ``HAM10000_metadata.csv, row 12``."""
+    image_id: str
+    """Image id as given."""
+    lesion_id: str
+    """Lesion id as given."""
+    diagnosis: str
+    """Class name as given."""
+    dx_type: str
+    """How the diagnosis was confirmed; empty where not given."""
+    age: float
+    """Years; NaN where not given."""
+    sex: str
+    """As given; empty where not given."""
+    localization: str
+    """Body site as given; empty where not given."""
+    path: Path
+    """The image file."""
+
+
 def build_dataset(
-    *,
-    name: str,
-    root: Path,
-    demo: bool,
-    image_ids: Iterable[str],
-    lesion_ids: Iterable[str],
-    diagnoses: Iterable[str],
-    dx_types: Iterable[str],
-    ages: Iterable[float],
-    sexes: Iterable[str],
-    localizations: Iterable[str],
-    paths: Iterable[Path],
+    rows: Sequence[ImageRow], *, name: str, root: Path, demo: bool, problems: Sequence[str] = ()
 ) -> LesionDataset:
-    """Make a dataset from plain columns: sort the rows by image id and number the classes by name."""
-    ids = np.array(list(image_ids), dtype=np.str_)
-    order = np.argsort(ids, kind="stable")
-    classes, labels = np.unique(np.array(list(diagnoses), dtype=np.str_), return_inverse=True)
-    files = list(paths)
+    """Check the rows together, sort them by image id and number the classes by name.
 
-    def texts(column: Iterable[str]) -> StrArray:
-        return frozen(np.array(list(column), dtype=np.str_)[order])
+    Parameters
+    ----------
+    rows : sequence of ImageRow
+        What the reader found.
+    name, root, demo
+        As in `LesionDataset`.
+    problems : sequence of str
+        Bad rows that the reader saw; reported together with those found here.
 
+    Raises
+    ------
+    DataError
+        With every bad row at once: those of `problems`, repeated image ids, lesions with two diagnoses; or when
+        no row is left.
+    """
+    if found := [*problems, *_repeated_images(rows), *_lesions_with_two_diagnoses(rows)]:
+        rows_word = "row" if len(found) == 1 else "rows"
+        raise DataError(f"{root}: {len(found)} bad {rows_word}; correct or remove them:\n{list_rows(found)}")
+    if not rows:
+        raise DataError(f"{root}: the metadata names no image")
+    ordered = sorted(rows, key=lambda row: row.image_id)
+    classes, labels = np.unique(np.array([row.diagnosis for row in ordered], dtype=np.str_), return_inverse=True)
     return LesionDataset(
         name=name,
         root=root,
         demo=demo,
-        image_ids=frozen(ids[order]),
-        lesion_ids=texts(lesion_ids),
-        labels=frozen(labels[order], np.int64),
+        image_ids=frozen([row.image_id for row in ordered], np.str_),
+        lesion_ids=frozen([row.lesion_id for row in ordered], np.str_),
+        labels=frozen(labels, np.int64),
         classes=tuple(classes.tolist()),
-        dx_types=texts(dx_types),
-        ages=frozen(np.array(list(ages), dtype=np.float64)[order]),
-        sexes=texts(sexes),
-        localizations=texts(localizations),
-        paths=tuple(files[index] for index in order.tolist()),
+        dx_types=frozen([row.dx_type for row in ordered], np.str_),
+        ages=frozen([row.age for row in ordered], np.float64),
+        sexes=frozen([row.sex for row in ordered], np.str_),
+        localizations=frozen([row.localization for row in ordered], np.str_),
+        paths=tuple(row.path for row in ordered),
     )
+
+
+def _repeated_images(rows: Sequence[ImageRow]) -> list[str]:
+    first: dict[str, str] = {}
+    problems = []
+    for row in rows:
+        if row.image_id in first:
+            problems.append(f"{row.where}: image id {row.image_id} occurs again (first: {first[row.image_id]})")
+        first.setdefault(row.image_id, row.where)
+    return problems
+
+
+def _lesions_with_two_diagnoses(rows: Sequence[ImageRow]) -> list[str]:
+    first: dict[str, ImageRow] = {}
+    problems = []
+    for row in rows:
+        other = first.setdefault(row.lesion_id, row)
+        if other.diagnosis != row.diagnosis:
+            problems.append(
+                f"{row.where}: lesion {row.lesion_id} is {row.diagnosis} here but {other.diagnosis} in {other.where}"
+            )
+    return problems
