@@ -104,7 +104,7 @@ def _decode_all(
     dataset: LesionDataset, image_size: int, path: Path, workers: int, on_image: Callable[[], object] | None
 ) -> None:
     shape = (len(dataset), image_size, image_size, 3)
-    pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)  # type: ignore[no-untyped-call]
+    pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
 
     def decode(row: int) -> str | None:
         try:

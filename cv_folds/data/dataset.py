@@ -48,7 +48,8 @@ class LesionDataset:
     """SHA-256 over ids, lesions, diagnoses and file sizes: the same on every machine that has the same data."""
 
     def __post_init__(self) -> None:
-        assert len(self.image_ids) and not duplicates(self.image_ids.tolist())
+        assert len(self.image_ids)
+        assert not duplicates(self.image_ids.tolist())
         object.__setattr__(self, "fingerprint", self._fingerprint())
 
     def _fingerprint(self) -> str:

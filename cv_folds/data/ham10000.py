@@ -121,11 +121,11 @@ def _check(
     """Return the row, or None and what is wrong with it."""
     image_id = record["image_id"]
     problems = [f"{where}: {column} is empty" for column in REQUIRED if not record[column]]
-    for column in ("image_id", "lesion_id"):
-        if record[column] and not _ID.fullmatch(record[column]):
-            problems.append(
-                f"{where}: {column} {record[column]!r} is no plain id (letters, digits, dot, underscore, hyphen)"
-            )
+    problems.extend(
+        f"{where}: {column} {record[column]!r} is no plain id (letters, digits, dot, underscore, hyphen)"
+        for column in ("image_id", "lesion_id")
+        if record[column] and not _ID.fullmatch(record[column])
+    )
     age = _age(record["age"])
     if age is None:
         problems.append(f"{where}: age {record['age']!r} is no number from 0 to 120 (leave it empty when unknown)")
