@@ -1,0 +1,133 @@
+"""From predictions to all numbers of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from cv_folds.arrays import FloatArray, IntArray
+from cv_folds.errors import DataError
+from ensemble.predictions import Predictions
+from reports.comparisons import compare
+from reports.intervals import bootstrap, percentile_interval
+from reports.metrics import CLASS_METRICS, OVERALL_METRICS, Scores, score_images
+from reports.results import Estimate, Evaluation, ModelScores
+from reports.settings import ReportSettings
+
+
+def evaluate(
+    predictions: Predictions, *, demo: bool, settings: ReportSettings, generator: np.random.Generator
+) -> Evaluation:
+    """Compute every metric of every model, with intervals, and compare the models.
+
+    Parameters
+    ----------
+    predictions : Predictions
+        Probabilities of images that the models had not seen.
+    demo : bool
+        Whether the images are the generated demo set.
+    settings : ReportSettings
+        How many resamples the intervals take.
+    generator : numpy.random.Generator
+        Source of the resamples: the same seed gives the same intervals.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    DataError
+        When there is no image or no model.
+    """
+    if not len(predictions.image_ids) or not predictions.probabilities:
+        raise DataError("there are no predictions to evaluate; run every job first")
+    resampled = bootstrap(predictions, resamples=settings.resamples, generator=generator)
+    models = {
+        model: _model_scores(model, predictions, probabilities, resampled[model])
+        for model, probabilities in predictions.probabilities.items()
+    }
+    return Evaluation(
+        classes=predictions.classes,
+        n_images=len(predictions.image_ids),
+        n_lesions=len(np.unique(predictions.lesion_ids)),
+        demo=demo,
+        models=models,
+        comparisons=compare({model: scores.overall for model, scores in models.items()}, resampled, predictions.kinds),
+    )
+
+
+def _model_scores(model: str, predictions: Predictions, probabilities: FloatArray, resampled: Scores) -> ModelScores:
+    labels, classes = predictions.labels, predictions.classes
+    point = score_images(labels, probabilities)
+    predicted = probabilities.argmax(axis=1)
+    overall_reasons = _why_undefined_overall(labels, predicted, classes)
+    return ModelScores(
+        name=model,
+        kind=predictions.kinds[model],
+        overall={
+            metric: _estimate(point.overall[metric][0], resampled.overall[metric], overall_reasons.get(metric))
+            for metric in OVERALL_METRICS
+        },
+        per_class={
+            name: _class_estimates(index, point, resampled, _why_undefined_for_class(index, labels, predicted))
+            for index, name in enumerate(classes)
+        },
+        folds=tuple(
+            _fold_values(labels[predictions.folds == fold], probabilities[predictions.folds == fold])
+            for fold in np.unique(predictions.folds)
+        ),
+    )
+
+
+def _class_estimates(index: int, point: Scores, resampled: Scores, reasons: Mapping[str, str]) -> dict[str, Estimate]:
+    estimates = {
+        metric: _estimate(point.per_class[metric][0, index], resampled.per_class[metric][:, index], reasons.get(metric))
+        for metric in CLASS_METRICS
+    }
+    # The number of images is what was collected, not an estimate of anything.
+    return estimates | {"support": Estimate(value=int(point.per_class["support"][0, index]), reason="a count")}
+
+
+def _estimate(value: float, resampled: FloatArray, reason: str | None) -> Estimate:
+    if np.isnan(value):
+        assert reason is not None
+        return Estimate(value=None, reason=reason)
+    interval = percentile_interval(resampled)
+    return Estimate(value=float(value), low=interval.low, high=interval.high, reason=interval.reason)
+
+
+def _fold_values(labels: IntArray, probabilities: FloatArray) -> dict[str, float | None]:
+    scores = score_images(labels, probabilities).overall
+    return {metric: None if np.isnan(scores[metric][0]) else float(scores[metric][0]) for metric in OVERALL_METRICS}
+
+
+def _why_undefined_overall(labels: IntArray, predicted: IntArray, classes: tuple[str, ...]) -> dict[str, str]:
+    counts = np.bincount(labels, minlength=len(classes))
+    reasons: dict[str, str] = {}
+    if absent := [name for name, count in zip(classes, counts, strict=True) if not count]:
+        reasons["macro_auc"] = f"no image of {', '.join(absent)}"
+    elif len(classes) == 1:
+        reasons["macro_auc"] = "there is only one class"
+    one_label, one_prediction = len(np.unique(labels)) == 1, len(np.unique(predicted)) == 1
+    if one_label or one_prediction:
+        reasons["mcc"] = "every image is of one class" if one_label else "only one class is ever predicted"
+    if one_label and one_prediction:
+        reasons["kappa"] = "every image is of one class, and only one is ever predicted"
+    return reasons
+
+
+def _why_undefined_for_class(index: int, labels: IntArray, predicted: IntArray) -> dict[str, str]:
+    support = int((labels == index).sum())
+    never_predicted = not (predicted == index).any()
+    reasons: dict[str, str] = {}
+    if support == 0:
+        reasons |= dict.fromkeys(("auc", "average_precision", "recall"), "no image of this class")
+    if support == len(labels):
+        reasons |= dict.fromkeys(("auc", "specificity"), "every image is of this class")
+    if never_predicted:
+        reasons["precision"] = "never predicted"
+        if support == 0:
+            reasons["f1"] = "no image of this class, and it is never predicted"
+    return reasons

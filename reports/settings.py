@@ -1,0 +1,18 @@
+"""Settings of the evaluation and the reports."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ReportSettings(BaseModel):
+    """How a run is evaluated and reported."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    resamples: int = Field(default=2000, ge=100, le=1_000_000)
+    """Number of lesion resamples behind every interval."""
+    formats: tuple[Literal["html", "pdf"], ...] = ("html", "pdf")
+    """Which report files are written."""
