@@ -22,7 +22,8 @@ _SIZE_ARGUMENTS = {"image_size": lambda size: size, "input_size": lambda size: (
 
 def backbone_names() -> tuple[str, ...]:
     """Return the names of all torchvision classification models, sorted."""
-    return tuple(sorted(torchvision.models.list_models(module=torchvision.models)))
+    names: list[str] = torchvision.models.list_models(module=torchvision.models)
+    return tuple(sorted(names))
 
 
 def check_backbone(name: str) -> None:
@@ -82,7 +83,7 @@ def build_backbone(name: str, n_classes: int, *, image_size: int) -> nn.Module:
 def classifier_layer(model: nn.Module) -> str:
     """Return the path of the layer that gives the logits, e.g. ``classifier.3``."""
     layers = [path for path, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
-    return layers[-1]
+    return str(layers[-1])
 
 
 def set_batch_norm_momentum(model: nn.Module, momentum: float) -> None:
@@ -104,7 +105,7 @@ def bfloat16_pays(name: str, device: torch.device) -> bool:
     convolutions, and to halve that of MobileNets and EfficientNets, whose time goes into depthwise ones.
     """
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu" or not name.startswith(("resnet", "resnext", "wide_resnet")):
         return False
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -1,0 +1,168 @@
+"""Running the jobs of one machine side by side, so that a failed one does not take the others along."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import torch
+from joblib import Parallel, delayed
+from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from cv_folds.errors import HamcvError
+from cv_folds.files import write_text
+from cv_folds.training.jobs import JobRecord, JobSpec, read_record, run_job
+
+ERROR_FILE = "error.txt"
+
+_WATCHER = "end-with-parent"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOutcome:
+    """How one job ended."""
+
+    backbone: str
+    """Name of the backbone."""
+    fold: int
+    """The fold that was held out."""
+    record: JobRecord | None
+    """What a finished job wrote; None when it failed."""
+    error: str | None
+    """Why it failed, in one line or a few; None when it is finished."""
+
+
+def share_threads(jobs: int | None, device: str) -> tuple[int, int]:
+    """Return how many jobs run side by side and the CPU threads of each.
+
+    On a CPU, jobs of one thread each: side by side they do more than one job with all threads, whose work is not
+    all parallel. On a GPU one job at a time, since each fills the device.
+
+    Parameters
+    ----------
+    jobs : int or None
+        What the user asks for; None for the default.
+    device : str
+        ``cpu``, ``cuda`` or ``cuda:N``.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    side_by_side = jobs if jobs is not None else (1 if device.startswith("cuda") else cores)
+    return side_by_side, max(1, cores // side_by_side)
+
+
+def run_jobs(
+    specs: Sequence[JobSpec], *, side_by_side: int, fail_fast: bool, on_outcome: Callable[[JobOutcome], object]
+) -> tuple[JobOutcome, ...]:
+    """Run jobs in worker processes.
+
+    Parameters
+    ----------
+    specs : sequence of JobSpec
+        What to run.
+    side_by_side : int
+        How many at a time; with 1 they run in this process.
+    fail_fast : bool
+        End at the first failure instead of running the others.
+    on_outcome : callable
+        Told of every job that ended, in the order in which they end.
+
+    Returns
+    -------
+    tuple of JobOutcome
+        One a job, in the order of `specs`; with `fail_fast` those not run are missing.
+    """
+    outcomes: dict[tuple[str, int], JobOutcome] = {}
+    with _workers_end_with_us():
+        for outcome in _outcomes(specs, side_by_side):
+            outcomes[outcome.backbone, outcome.fold] = outcome
+            on_outcome(outcome)
+            if fail_fast and outcome.error is not None:
+                _kill_workers()
+                break
+    return tuple(outcomes[spec.backbone, spec.fold] for spec in specs if (spec.backbone, spec.fold) in outcomes)
+
+
+def _outcomes(specs: Sequence[JobSpec], side_by_side: int) -> Iterator[JobOutcome]:
+    if side_by_side == 1 or len(specs) == 1:
+        threads = torch.get_num_threads()
+        try:
+            yield from map(_run_contained, specs)
+        finally:
+            torch.set_num_threads(threads)
+        return
+    parent = os.getpid()
+    pool = Parallel(n_jobs=side_by_side, backend="loky", return_as="generator_unordered", batch_size=1)
+    started: set[tuple[str, int]] = set()
+    try:
+        for outcome in pool(delayed(_run_in_worker)(spec, parent) for spec in specs):
+            started.add((outcome.backbone, outcome.fold))
+            yield outcome
+    except TerminatedWorkerError:
+        for spec in specs:
+            if (spec.backbone, spec.fold) not in started:
+                yield _lost(spec)
+
+
+def _lost(spec: JobSpec) -> JobOutcome:
+    record = read_record(spec.folder)
+    if record is not None and record.settings_digest == spec.digest():
+        return JobOutcome(backbone=spec.backbone, fold=spec.fold, record=record, error=None)
+    return JobOutcome(
+        backbone=spec.backbone,
+        fold=spec.fold,
+        record=None,
+        error="a worker process was killed (out of memory?) and took the waiting jobs along; "
+        "run the same command again, with a smaller --jobs or --batch-size",
+    )
+
+
+def _run_in_worker(spec: JobSpec, parent: int) -> JobOutcome:
+    # The parent decides what an interrupt means; it ends the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if all(thread.name != _WATCHER for thread in threading.enumerate()):
+        threading.Thread(target=_end_with, args=(parent,), name=_WATCHER, daemon=True).start()
+    return _run_contained(spec)
+
+
+def _end_with(parent: int) -> None:
+    """End this worker when its parent is gone: loky's workers would finish their queue."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def _run_contained(spec: JobSpec) -> JobOutcome:
+    """Run a job; whatever goes wrong in it becomes its outcome, so that the other jobs go on."""
+    error_file = spec.folder / ERROR_FILE
+    try:
+        record = run_job(spec)
+    except Exception as error:  # noqa: BLE001 - the border of a job: reported, logged in full, and not swallowed
+        detail = str(error) if isinstance(error, HamcvError) else f"{type(error).__name__}: {error}"
+        with suppress(OSError):
+            write_text(error_file, traceback.format_exc())
+        return JobOutcome(
+            backbone=spec.backbone, fold=spec.fold, record=None, error=f"{detail} (in full: {error_file})"
+        )
+    error_file.unlink(missing_ok=True)
+    return JobOutcome(backbone=spec.backbone, fold=spec.fold, record=record, error=None)
+
+
+@contextmanager
+def _workers_end_with_us() -> Iterator[None]:
+    """Kill the workers when we leave by an exception, be it an interrupt, instead of waiting for their jobs."""
+    try:
+        yield
+    except BaseException:
+        _kill_workers()
+        raise
+
+
+def _kill_workers() -> None:
+    get_reusable_executor().shutdown(wait=False, kill_workers=True)
