@@ -1,1 +1,48 @@
 """Combining out-of-fold predictions, and the predictor that comes of it."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ensemble.bundle import Bundle as Bundle
+    from ensemble.bundle import read_bundle as read_bundle
+    from ensemble.bundle import write_bundle as write_bundle
+    from ensemble.combiners import COMBINERS as COMBINERS
+    from ensemble.combiners import Combiner as Combiner
+    from ensemble.crossfit import Deployed as Deployed
+    from ensemble.crossfit import cross_fit as cross_fit
+    from ensemble.crossfit import ensemble_predictions as ensemble_predictions
+    from ensemble.crossfit import fit_deployed as fit_deployed
+    from ensemble.predictions import Predictions as Predictions
+    from ensemble.predictor import EnsemblePredictor as EnsemblePredictor
+    from ensemble.predictor import Prediction as Prediction
+    from ensemble.settings import EnsembleSettings as EnsembleSettings
+
+_HOMES = {
+    "Bundle": "bundle",
+    "COMBINERS": "combiners",
+    "Combiner": "combiners",
+    "Deployed": "crossfit",
+    "EnsemblePredictor": "predictor",
+    "EnsembleSettings": "settings",
+    "Prediction": "predictor",
+    "Predictions": "predictions",
+    "cross_fit": "crossfit",
+    "ensemble_predictions": "crossfit",
+    "fit_deployed": "crossfit",
+    "read_bundle": "bundle",
+    "write_bundle": "bundle",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import public names on first use: torch and scikit-learn take seconds that a table does not need."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"ensemble.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOMES)

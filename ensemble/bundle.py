@@ -1,0 +1,246 @@
+"""The bundle: one folder with all that is needed to predict, and nothing that runs code when it is read.
+
+Guarantee: a bundle is built beside its folder and renamed into place when complete, and reading verifies the
+checksum of every weights file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from cv_folds.errors import DataError, UsageError, list_rows
+from cv_folds.files import sha256, write_json, write_text
+from cv_folds.images import DECODER
+from ensemble.combiners import COMBINERS, Combiner
+from ensemble.conformal import PredictionSets
+from ensemble.crossfit import Deployed
+from ensemble.manifest import SCHEMA, Manifest, Member, Preprocessing, StoredCombiner, StoredSets, TrainingData
+from ensemble.model_card import model_card
+
+MANIFEST = "manifest.json"
+
+EXECUTABLE_SUFFIXES = frozenset(
+    {".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".dill", ".cloudpickle", ".npy", ".npz"}
+)
+"""Formats that may carry a pickle, whose reading can run code."""
+
+_MEND = "copy the bundle again, or make a new one with `hamcv export RUN --out FOLDER`"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """A bundle whose files have been verified."""
+
+    folder: Path
+    """Where it lies."""
+    manifest: Manifest
+    """Content of ``manifest.json``."""
+    combiner: Combiner
+    """The fitted combiner."""
+    prediction_sets: PredictionSets
+    """The rule for prediction sets."""
+
+    def path(self, member: Member) -> Path:
+        """Return the weights file of a member."""
+        return self.folder / member.file
+
+
+def write_bundle(
+    folder: Path,
+    *,
+    hamcv_version: str,
+    preprocessing: Preprocessing,
+    deployed: Deployed,
+    training_data: TrainingData,
+    scores: Mapping[str, float],
+    member_files: Mapping[tuple[str, int], Path],
+) -> Bundle:
+    """Write a bundle and read it back.
+
+    Parameters
+    ----------
+    folder : Path
+        Replaced when it is a bundle.
+    hamcv_version : str
+        Recorded in the manifest.
+    preprocessing : Preprocessing
+        What the members were trained with.
+    deployed : Deployed
+        Combiner, prediction sets, order of the classes and backbones.
+    training_data : TrainingData
+        Recorded in the manifest and the model card.
+    scores : mapping of str to float
+        Title to value of the cross-fitted scores, for the model card.
+    member_files : mapping of (backbone, fold) to Path
+        The weights of every backbone and fold; linked where the file system can, else copied.
+
+    Returns
+    -------
+    Bundle
+
+    Raises
+    ------
+    UsageError
+        When `folder` exists and is no bundle.
+    DataError
+        When a weights file is missing or a copy differs from it.
+    """
+    _refuse_other_content(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        manifest = Manifest(
+            schema=1,
+            hamcv_version=hamcv_version,
+            classes=deployed.classes,
+            preprocessing=preprocessing,
+            members=tuple(
+                _add_member(partial, backbone, fold, source) for (backbone, fold), source in member_files.items()
+            ),
+            combiner=StoredCombiner(
+                name=deployed.name, backbones=deployed.backbones, parameters=deployed.combiner.parameters()
+            ),
+            prediction_set=StoredSets(
+                method=deployed.prediction_sets.method,
+                coverage=deployed.prediction_sets.coverage,
+                threshold=deployed.prediction_sets.threshold,
+            ),
+            training_data=training_data,
+        )
+        write_json(partial / MANIFEST, manifest.model_dump(mode="json", by_alias=True))
+        write_text(partial / "README.md", model_card(manifest, scores))
+        read_bundle(partial)
+        _move_into_place(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return Bundle(
+        folder=folder, manifest=manifest, combiner=deployed.combiner, prediction_sets=deployed.prediction_sets
+    )
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read a bundle and verify every file.
+
+    Parameters
+    ----------
+    folder : Path
+        What `write_bundle` wrote.
+
+    Returns
+    -------
+    Bundle
+
+    Raises
+    ------
+    DataError
+        When the manifest is missing, damaged, inconsistent or of a newer schema, a weights file is missing,
+        changed or outside the folder, the folder holds a file that may carry a pickle, or the images were
+        decoded by a recipe that this version does not have.
+    """
+    manifest = _read_manifest(folder / MANIFEST)
+    if manifest.preprocessing.decoder != DECODER:
+        raise DataError(
+            f"{folder / MANIFEST}: its images were decoded by {manifest.preprocessing.decoder!r}, this version has "
+            f"{DECODER!r} only; install hamcv {manifest.hamcv_version}"
+        )
+    if refused := sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXECUTABLE_SUFFIXES):
+        raise DataError(
+            "a bundle holds no file that can run code when it is read; remove these:\n"
+            + list_rows([str(path) for path in refused])
+        )
+    for member in manifest.members:
+        _verify_member(folder, member)
+    combiner = _read_combiner(folder / MANIFEST, manifest)
+    return Bundle(
+        folder=folder,
+        manifest=manifest,
+        combiner=combiner,
+        prediction_sets=PredictionSets(
+            method=manifest.prediction_set.method,
+            coverage=manifest.prediction_set.coverage,
+            threshold=manifest.prediction_set.threshold,
+        ),
+    )
+
+
+def _read_manifest(path: Path) -> Manifest:
+    if not path.is_file():
+        raise DataError(f"{path} is missing: {path.parent} is no bundle; {_MEND}")
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text)
+    except ValueError as error:
+        raise DataError(f"{path} is no JSON ({error}); {_MEND}") from error
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise DataError(
+            f"{path}: schema {schema} is newer than this version reads ({SCHEMA}); install hamcv "
+            f"{content.get('hamcv_version', 'of that age')} or newer"
+        )
+    try:
+        return Manifest.model_validate_json(text)
+    except ValidationError as error:
+        rows = [f"{'.'.join(str(part) for part in row['loc'])}: {row['msg']}" for row in error.errors()]
+        raise DataError(f"{path} is not a manifest of schema {SCHEMA}; {_MEND}:\n" + list_rows(rows)) from error
+
+
+def _read_combiner(path: Path, manifest: Manifest) -> Combiner:
+    stored = manifest.combiner
+    try:
+        combiner = COMBINERS[stored.name].from_parameters(stored.parameters)
+    except DataError as error:
+        raise DataError(f"{path}: {error}; {_MEND}") from error
+    shape = (len(stored.backbones), len(manifest.classes))
+    if (combiner.n_backbones, combiner.n_classes) != shape:
+        raise DataError(
+            f"{path}: the combiner takes {combiner.n_backbones} backbones and {combiner.n_classes} classes, the "
+            f"bundle has {shape[0]} and {shape[1]}; {_MEND}"
+        )
+    return combiner
+
+
+def _verify_member(folder: Path, member: Member) -> None:
+    path = folder / member.file
+    if Path(member.file).name != member.file or path.resolve().parent != folder.resolve():
+        raise DataError(f"{folder / MANIFEST}: {member.file!r} leads out of the folder; do not use this bundle")
+    if path.suffix != ".safetensors":
+        raise DataError(f"{folder / MANIFEST}: {member.file!r} is no safetensors file; do not use this bundle")
+    if not path.is_file():
+        raise DataError(f"{path} is missing; {_MEND}")
+    if sha256(path) != member.sha256:
+        raise DataError(f"{path} is damaged: its SHA-256 is not that of {MANIFEST}; {_MEND}")
+
+
+def _add_member(folder: Path, backbone: str, fold: int, source: Path) -> Member:
+    if not source.is_file():
+        raise DataError(f"{source}, the weights of {backbone}, fold {fold}, is missing; run again to train it")
+    member = Member(backbone=backbone, fold=fold, file=f"{backbone}-fold-{fold}.safetensors", sha256=sha256(source))
+    target = folder / member.file
+    try:
+        os.link(source, target)
+    except OSError:
+        # Another file system, or one without hard links.
+        shutil.copyfile(source, target)
+    return member
+
+
+def _refuse_other_content(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / MANIFEST).is_file())):
+        raise UsageError(f"{folder} exists and is no bundle; choose another folder or remove it")
+
+
+def _move_into_place(partial: Path, folder: Path) -> None:
+    old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
+    if folder.exists():
+        folder.rename(old)
+    partial.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)

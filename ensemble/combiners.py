@@ -1,0 +1,47 @@
+"""The ways to combine the outputs of several backbones: one interface, one registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, Self
+
+from cv_folds.arrays import FloatArray, IntArray, StrArray
+from ensemble.settings import CombinerName, EnsembleSettings
+from ensemble.stacking import Stack
+from ensemble.voting import SoftVote
+
+
+class Combiner(Protocol):
+    """A fitted, immutable map from logits to probabilities."""
+
+    @property
+    def n_backbones(self) -> int:
+        """Length of the second axis of the logits it takes."""
+        ...
+
+    @property
+    def n_classes(self) -> int:
+        """Length of their last axis."""
+        ...
+
+    @classmethod
+    def fit(cls, logits: FloatArray, labels: IntArray, groups: StrArray, settings: EnsembleSettings) -> Self:
+        """Learn from (n, n_backbones, n_classes) logits, (n,) labels and (n,) groups that stay together."""
+        ...
+
+    def combine(self, logits: FloatArray) -> FloatArray:
+        """Return (n, n_classes) float64 probabilities, rows summing to 1, from (n, n_backbones, n_classes) logits."""
+        ...
+
+    def parameters(self) -> dict[str, Any]:
+        """Return everything learned as plain JSON types; reading it back gives the same probabilities bit by bit."""
+        ...
+
+    @classmethod
+    def from_parameters(cls, parameters: Mapping[str, Any]) -> Self:
+        """Make the combiner again from `parameters`; anything malformed raises `DataError`."""
+        ...
+
+
+COMBINERS: dict[CombinerName, type[Combiner]] = {"soft_vote": SoftVote, "stack": Stack}
+"""Combiner name to class."""

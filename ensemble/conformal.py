@@ -1,0 +1,80 @@
+"""Prediction sets: which classes cannot be ruled out, at a stated coverage over lesions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from cv_folds.arrays import BoolArray, FloatArray, IntArray, StrArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionSets:
+    """The rule that turns probabilities into sets of classes."""
+
+    method: Literal["lac"] = "lac"
+    """Least ambiguous set-valued classifier (Sadinle, Lei & Wasserman 2019)."""
+    coverage: float
+    """Share of images, each lesion counting once, whose set shall hold the true class."""
+    threshold: float
+    """Largest ``1 - probability`` of a class in the set; 1 when there are too few lesions to exclude any class."""
+
+    def members(self, probabilities: FloatArray) -> BoolArray:
+        """Return which classes are in the set of each row.
+
+        Parameters
+        ----------
+        probabilities : (n, n_classes) float64
+            Rows summing to 1.
+
+        Returns
+        -------
+        (n, n_classes) bool
+            Never an empty row: the most probable class is always in.
+        """
+        inside: BoolArray = 1 - probabilities <= self.threshold
+        inside[np.arange(len(inside)), probabilities.argmax(axis=1)] = True
+        return inside
+
+
+def calibrate_sets(probabilities: FloatArray, labels: IntArray, groups: StrArray, *, coverage: float) -> PredictionSets:
+    """Find the threshold at which the sets of new lesions hold the true class with probability `coverage`.
+
+    Parameters
+    ----------
+    probabilities : (n, n_classes) float64
+        Of models that had not seen the rows.
+    labels : (n,) int
+        True class numbers.
+    groups : (n,) str
+        The lesion of each row.
+    coverage : float
+        Between 0 and 1.
+
+    Returns
+    -------
+    PredictionSets
+
+    Notes
+    -----
+    The score is one minus the probability of the true class (LAC: Sadinle, Lei & Wasserman, "Least ambiguous
+    set-valued classifiers with bounded error levels", JASA 2019). Images of a lesion are not exchangeable with
+    those of others, lesions are: each of the G lesions carries the weight 1 / (G + 1), shared equally by its
+    images, and the unseen lesion carries the last 1 / (G + 1) at infinity (Dunn, Wasserman & Ramdas,
+    "Distribution-free prediction sets for two-layer hierarchical models", JASA 2023; Lee, Barber & Willett,
+    "Distribution-free inference with hierarchical data", 2023). With one image a lesion this is the usual
+    ``ceil((n + 1) * coverage)``-th smallest score.
+
+    The guarantee holds for the model that gave the scores. Here these are cross-fitted models while the deployed
+    ensemble averages all of them, so that the coverage is approximate, and marginal: not that of each class.
+    """
+    scores = 1 - probabilities[np.arange(len(labels)), labels]
+    _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    order = np.argsort(scores, kind="stable")
+    covered = np.cumsum(1 / sizes[group[order]])
+    # The slack keeps a sum like 0.1 + 0.2 from falling short of the rank that it equals.
+    reached = np.flatnonzero(covered >= coverage * (len(sizes) + 1) - 1e-9)
+    threshold = float(scores[order[reached[0]]]) if len(reached) else 1.0
+    return PredictionSets(coverage=coverage, threshold=threshold)

@@ -1,0 +1,136 @@
+"""What ``manifest.json`` of a bundle holds, schema 1."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ensemble.settings import CombinerName
+
+SCHEMA = 1
+"""Newest schema that this version reads."""
+
+_STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+_Channels = tuple[float, float, float]
+
+
+class Preprocessing(BaseModel):
+    """From an image to what the members take."""
+
+    model_config = _STRICT
+
+    decoder: str
+    """`cv_folds.images.DECODER` of the version that trained the members."""
+    image_size: int = Field(ge=1)
+    """Side of the square in pixels."""
+    mean: _Channels
+    """Channel means for pixels scaled to 0..1, in RGB order."""
+    std: tuple[float, float, float]
+    """Channel standard deviations for pixels scaled to 0..1, in RGB order."""
+
+
+class Member(BaseModel):
+    """One trained model."""
+
+    model_config = _STRICT
+
+    backbone: str = Field(pattern=r"^\w+$")
+    """Name in the backbone registry."""
+    fold: int = Field(ge=0)
+    """The fold that it was trained without."""
+    file: str
+    """Name of the weights file inside the bundle."""
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    """Checksum of that file."""
+
+
+class StoredCombiner(BaseModel):
+    """The fitted combiner."""
+
+    model_config = _STRICT
+
+    name: CombinerName
+    """Key of `ensemble.combiners.COMBINERS`."""
+    backbones: tuple[str, ...] = Field(min_length=1)
+    """The order in which it takes the members' logits."""
+    parameters: dict[str, Any]
+    """What `Combiner.parameters` returned."""
+
+
+class StoredSets(BaseModel):
+    """The rule for prediction sets."""
+
+    model_config = _STRICT
+
+    method: Literal["lac"]
+    """See `ensemble.conformal`."""
+    coverage: float = Field(gt=0, lt=1)
+    """Share of images, each lesion counting once, whose set shall hold the true class."""
+    threshold: float = Field(ge=0, le=1)
+    """Largest ``1 - probability`` of a class in the set."""
+
+
+class TrainingData(BaseModel):
+    """What the members were trained on."""
+
+    model_config = _STRICT
+
+    name: str
+    """Name of the data set."""
+    fingerprint: str
+    """Fingerprint of its ids, lesions, diagnoses and file sizes."""
+    n_images: int = Field(ge=1)
+    """Number of images."""
+    n_lesions: int = Field(ge=1)
+    """Number of lesions."""
+    demo: bool
+    """True for the generated demo set, whose scores say nothing about patients."""
+
+
+class Manifest(BaseModel):
+    """Everything about a bundle except the weights."""
+
+    model_config = _STRICT
+
+    # `schema` itself is taken by a method of pydantic's models.
+    schema_version: Literal[1] = Field(alias="schema")
+    """Version of this form."""
+    hamcv_version: str
+    """The version that wrote the bundle."""
+    classes: tuple[str, ...] = Field(min_length=1)
+    """Class names in column order."""
+    preprocessing: Preprocessing
+    """From an image to what the members take."""
+    members: tuple[Member, ...] = Field(min_length=1)
+    """All trained models."""
+    combiner: StoredCombiner
+    """From the members' logits to probabilities."""
+    prediction_set: StoredSets
+    """From probabilities to sets of classes."""
+    training_data: TrainingData
+    """What the members were trained on."""
+
+    @property
+    def n_folds(self) -> int:
+        """Number of folds."""
+        return len(self.members) // len(self.combiner.backbones)
+
+    def member(self, backbone: str, fold: int) -> Member:
+        """Return the member of a backbone and a fold."""
+        return next(member for member in self.members if (member.backbone, member.fold) == (backbone, fold))
+
+    @model_validator(mode="after")
+    def _complete(self) -> Manifest:
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("a class is named twice")
+        if len({member.file for member in self.members}) < len(self.members):
+            raise ValueError("a file is named twice")
+        present = [(member.backbone, member.fold) for member in self.members]
+        wanted = {(backbone, fold) for backbone in self.combiner.backbones for fold in range(self.n_folds)}
+        if set(present) != wanted or len(present) != len(wanted):
+            raise ValueError(
+                "every backbone of the combiner needs one member for every fold, and no other may be there"
+            )
+        return self

@@ -1,0 +1,75 @@
+"""The README of a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ensemble.manifest import Manifest
+
+
+def model_card(manifest: Manifest, scores: Mapping[str, float]) -> str:
+    """Return the model card in Markdown.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        The bundle's manifest.
+    scores : mapping of str to float
+        Title to value of the cross-fitted scores of the deployed ensemble.
+
+    Returns
+    -------
+    str
+    """
+    data, combiner = manifest.training_data, manifest.combiner
+    demo = (
+        "> **Demo data.** The members were trained on generated pictures. They know nothing about skin, and the\n"
+        "> scores below say nothing about patients.\n\n"
+        if data.demo
+        else ""
+    )
+    rows = "".join(f"| {title} | {value:.4f} |\n" for title, value in scores.items())
+    table = f"| score | value |\n|---|---|\n{rows}" if scores else "None were stored.\n"
+    size, sets = manifest.preprocessing.image_size, manifest.prediction_set
+    return f"""# Skin-lesion classifier ensemble
+
+{demo}An ensemble of {len(manifest.members)} image classifiers, made by hamcv {manifest.hamcv_version}: one model
+for each backbone ({", ".join(combiner.backbones)}) and each of {manifest.n_folds} cross-validation folds.
+The models of a fold are combined by `{combiner.name}`, and the {manifest.n_folds} results are averaged.
+
+## Training data
+
+{data.name}: {data.n_images} images of {data.n_lesions} lesions. Fingerprint `{data.fingerprint}`.
+
+Classes, in column order: {", ".join(manifest.classes)}.
+
+## Scores
+
+Cross-fitted: every image was scored by models, and by a combiner, that had not seen it or its lesion. They
+hold for images like the training data; the averaged ensemble in this folder was itself never tested on them.
+
+{table}
+## Use
+
+```python
+from ensemble import EnsemblePredictor
+
+predictor = EnsemblePredictor.load("this folder")
+predictor.predict_proba(["image.jpg"])
+```
+
+Images of any size are squeezed to {size} x {size} pixels. A prediction set is built to hold the true
+class for {sets.coverage:.0%} of lesions like those of the training data, over all classes together; a single class
+may fare worse.
+
+## Limits
+
+- For research only. This is not a medical device, and it must not guide the care of any person.
+- It knows only the classes above and gives one of them for every picture, skin or not.
+- Probabilities reflect the class frequencies, cameras and patients of the training data. Skin tones, ages, body
+  sites and devices that are rare there are served worse, by an unknown amount.
+- The weights inherit the licence of the training data and of the weights that training started from.
+
+No file here is a pickle: the weights are safetensors, everything else is JSON or text, and `manifest.json` holds
+the SHA-256 of every weights file.
+"""

@@ -1,0 +1,258 @@
+"""Prediction on new images with everything that a run learned."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image
+from scipy.special import entr, softmax
+
+from cv_folds.arrays import ByteArray, FloatArray, StrArray, frozen
+from cv_folds.errors import DataError, UsageError
+from cv_folds.images import ImageSource, decode_rgb, to_pixels
+from ensemble.bundle import MANIFEST, Bundle, read_bundle
+from ensemble.device import resolve_device
+from ensemble.members import Members
+
+Images: TypeAlias = ImageSource | Iterable[ImageSource]
+"""One image or many: path, PIL image, (h, w, 3) uint8 array, (3, h, w) uint8 tensor; an array or tensor with a
+fourth axis in front is many images."""
+
+MOST_VIEWS = 8
+"""A square has eight turns and mirrorings."""
+
+_BATCH = {"cpu": 1, "cuda": 32}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What the ensemble says about one image."""
+
+    label: str
+    """The most probable class."""
+    probabilities: FloatArray
+    """(n_classes,) summing to 1."""
+    classes: tuple[str, ...]
+    """Class names in the order of `probabilities`."""
+    spread: float
+    """Disagreement of the members in nats: 0 when all say the same, at most ``log(n_classes)``."""
+    prediction_set: tuple[str, ...]
+    """The classes that cannot be ruled out, in column order; calibrated on cross-fitted predictions."""
+
+
+class EnsemblePredictor:
+    """The ensemble of a run, ready for new images. Any number of threads may use one.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        A verified bundle.
+    device : torch.device
+        Where the members run, in float32.
+    views : int
+        Turned and mirrored views of every image, 1 to 8, whose results are averaged (test-time augmentation);
+        the first is the image as it is.
+
+    Notes
+    -----
+    The members of each fold go through the combiner together, and the results of all folds are averaged.
+
+    The same image gives the same numbers whatever else is in the call: members and combiner always see batches of
+    one fixed shape (1 image on a CPU, 32 on a CUDA device, filled up with blanks). On a CPU this holds bit by bit.
+    """
+
+    def __init__(self, bundle: Bundle, device: torch.device, *, views: int = 1) -> None:
+        if not 1 <= views <= MOST_VIEWS:
+            raise UsageError(f"{views} views: give a number from 1 to {MOST_VIEWS}")
+        self.bundle = bundle
+        self.device = device
+        self._views = views
+        self._members = Members(bundle, device)
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "auto", *, views: int = 1) -> EnsemblePredictor:
+        """Load a predictor.
+
+        Parameters
+        ----------
+        path : str or Path
+            A run folder or a bundle. Every checksum is verified; the weights are read when first needed.
+        device : str
+            ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        views : int
+            Views of every image for test-time augmentation, 1 to 8.
+
+        Raises
+        ------
+        DataError
+            When there is no bundle, or it is damaged.
+        UsageError
+            When there is no such device, or `views` is out of range.
+        """
+        target = resolve_device(device)
+        path = Path(path)
+        if not path.is_dir():
+            raise DataError(f"{path}: no such folder; give a run folder or a bundle")
+        folder = path if (path / MANIFEST).is_file() else path / "predictor"
+        if not folder.is_dir():
+            raise DataError(
+                f"{path} is neither a bundle (no {MANIFEST}) nor a finished run (no predictor folder); finish the run "
+                "with `hamcv run`"
+            )
+        return cls(read_bundle(folder), target, views=views)
+
+    @property
+    def classes_(self) -> StrArray:
+        """(n_classes,) class names in column order."""
+        return np.array(self.bundle.manifest.classes, dtype=np.str_)
+
+    def member_logits(self, images: Images) -> FloatArray:
+        """Return the raw outputs of all members on the images as they are, without turned views.
+
+        Parameters
+        ----------
+        images : Images
+            One image or many.
+
+        Returns
+        -------
+        (n, n_folds, n_backbones, n_classes) float64
+
+        Raises
+        ------
+        DataError
+            When an image cannot be read; the message names it.
+        """
+        manifest = self.bundle.manifest
+        empty = np.empty((0, manifest.n_folds, len(manifest.combiner.backbones), len(manifest.classes)))
+        return np.concatenate([empty, *(logits[:, 0] for logits in self._logits(images, views=1))])
+
+    def predict_proba(self, images: Images) -> FloatArray:
+        """Return class probabilities.
+
+        Parameters
+        ----------
+        images : Images
+            One image or many, of any sizes. Iterables are read in pieces, so that memory stays bounded.
+
+        Returns
+        -------
+        (n, n_classes) float64
+            Rows sum to 1, columns as in `classes_`; no image gives no row.
+
+        Raises
+        ------
+        DataError
+            When an image cannot be read; the message names it.
+        """
+        pieces = [self._combine(logits) for logits in self._logits(images, views=self._views)]
+        return np.concatenate([np.empty((0, len(self.bundle.manifest.classes))), *pieces])
+
+    def predict(self, images: Images) -> StrArray:
+        """Return the (n,) names of the most probable classes; `images` as for `predict_proba`."""
+        labels: StrArray = self.classes_[self.predict_proba(images).argmax(axis=1)]
+        return labels
+
+    def explain(self, image: ImageSource) -> Prediction:
+        """Return everything about one image; several, or none, raise `UsageError`."""
+        predictions = tuple(itertools.islice(self.explain_each(image), 2))
+        if len(predictions) != 1:
+            raise UsageError("explain takes one image; use explain_each for several")
+        return predictions[0]
+
+    def explain_each(self, images: Images) -> Iterator[Prediction]:
+        """Yield everything about each image, in order; `images` as for `predict_proba`."""
+        classes = self.bundle.manifest.classes
+        for logits in self._logits(images, views=self._views):
+            probabilities = self._combine(logits)
+            inside = self.bundle.prediction_sets.members(probabilities)
+            for row, spread, members in zip(probabilities, spread_of(logits).tolist(), inside.tolist(), strict=True):
+                yield Prediction(
+                    label=classes[row.argmax()],
+                    probabilities=frozen(row),
+                    classes=classes,
+                    spread=spread,
+                    prediction_set=tuple(itertools.compress(classes, members)),
+                )
+
+    def _combine(self, logits: FloatArray) -> FloatArray:
+        """Combine (n, n_views, n_folds, n_backbones, n_classes) logits fold by fold, then average."""
+        n, n_views, n_folds, *shape = logits.shape
+        combined = self.bundle.combiner.combine(logits.reshape(-1, *shape)).reshape(n, n_views * n_folds, -1)
+        probabilities: FloatArray = combined.mean(axis=1)
+        return probabilities
+
+    def _logits(self, images: Images, *, views: int) -> Iterator[FloatArray]:
+        """Yield (n, views, n_folds, n_backbones, n_classes) logits, a batch of images at a time."""
+        size = self.bundle.manifest.preprocessing.image_size
+        batch_size = _BATCH[self.device.type]
+        numbered = enumerate(_each(images))
+        while batch := [_pixels(image, index, size) for index, image in itertools.islice(numbered, batch_size)]:
+            pixels = torch.zeros((batch_size, size, size, 3), dtype=torch.uint8)
+            pixels[: len(batch)] = torch.from_numpy(np.stack(batch))
+            logits = [self._members.logits(view) for view in itertools.islice(_turned(pixels), views)]
+            yield torch.stack(logits, dim=1)[: len(batch)].double().numpy()
+
+
+def spread_of(logits: FloatArray) -> FloatArray:
+    """Measure how far the members of an ensemble disagree about each image.
+
+    Parameters
+    ----------
+    logits : (n, n_views, n_folds, n_backbones, n_classes) float64
+        Outputs of all members; the probabilities of a member are averaged over the views.
+
+    Returns
+    -------
+    (n,) float64
+        In nats, from 0 to ``log(n_classes)``.
+
+    Notes
+    -----
+    The mutual information between the class and the choice of a member, each member being equally likely: the
+    entropy of the members' mean probabilities minus the mean entropy of the members (Depeweg et al., "Decomposition
+    of uncertainty in Bayesian deep learning", ICML 2018). It is also the mean Kullback-Leibler divergence from
+    a member to the mean, the disagreement of Lakshminarayanan, Pritzel & Blundell (NeurIPS 2017). All members count,
+    over folds and backbones, before the combiner.
+    """
+    members = softmax(logits, axis=-1).mean(axis=1).reshape(len(logits), -1, logits.shape[-1])
+    gap = entr(members.mean(axis=1)).sum(axis=-1) - entr(members).sum(axis=-1).mean(axis=1)
+    # Rounding can leave a tiny negative rest where all members agree.
+    spread: FloatArray = np.maximum(gap, 0.0)
+    return spread
+
+
+def _each(images: Images) -> Iterator[ImageSource]:
+    if isinstance(images, str | Path | Image.Image):
+        yield images
+        return
+    if isinstance(images, np.ndarray | torch.Tensor) and images.ndim == 3:
+        yield images
+        return
+    yield from images
+
+
+def _pixels(image: ImageSource, index: int, size: int) -> ByteArray:
+    try:
+        return to_pixels(decode_rgb(image), size)
+    except DataError as error:
+        if isinstance(image, str | Path):
+            raise
+        raise DataError(f"image {index} (counted from 0): {error}") from error
+    except OSError as error:
+        # A PIL image reads its file only when its pixels are asked for.
+        raise DataError(f"image {index} (counted from 0): cannot be decoded ({error})") from error
+
+
+def _turned(pixels: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Yield (n, size, size, 3) images as they are, then mirrored and turned by quarters."""
+    for quarters in (0, 2, 1, 3):
+        turned = torch.rot90(pixels, quarters, dims=(1, 2))
+        yield turned
+        yield turned.flip(2)

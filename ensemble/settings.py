@@ -1,0 +1,48 @@
+"""Settings of the ensembles."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+CombinerName: TypeAlias = Literal["soft_vote", "stack"]
+"""The keys of `ensemble.combiners.COMBINERS`."""
+
+
+class EnsembleSettings(BaseModel):
+    """How the members' outputs are combined."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    combiners: tuple[CombinerName, ...] = Field(default=("soft_vote", "stack"), min_length=1)
+    """The ensembles that are scored, in the order of the reports."""
+    deployed: CombinerName = "stack"
+    """The one of `combiners` that the predictor uses."""
+    penalties: tuple[float, ...] = Field(default=(1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2), min_length=1)
+    """Candidates for scikit-learn's `C` of the stacking regression; smaller is a stronger penalty."""
+    inner_folds: int = Field(default=5, ge=2)
+    """Most folds of the inner cross-validation that chooses among `penalties`."""
+    coverage: float = Field(default=0.9, gt=0, lt=1)
+    """Share of prediction sets that shall contain the true class."""
+
+    @field_validator("combiners")
+    @classmethod
+    def _named_once(cls, combiners: tuple[CombinerName, ...]) -> tuple[CombinerName, ...]:
+        if len(set(combiners)) < len(combiners):
+            raise ValueError("every combiner may be named once only")
+        return combiners
+
+    @field_validator("penalties")
+    @classmethod
+    def _positive(cls, penalties: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(math.isfinite(penalty) and penalty > 0 for penalty in penalties):
+            raise ValueError("penalties must be positive, finite numbers")
+        return penalties
+
+    @model_validator(mode="after")
+    def _deployed_is_scored(self) -> EnsembleSettings:
+        if self.deployed not in self.combiners:
+            raise ValueError(f'deployed = "{self.deployed}" must be one of combiners ({", ".join(self.combiners)})')
+        return self
