@@ -134,6 +134,6 @@ def wandering_path(
     steps = max(3, int(length / 3))
     turns = np.convolve(generator.normal(0, bend, size=steps + 4), np.full(5, 0.45), mode="valid")
     headings = heading + np.cumsum(turns)
-    points = np.zeros((len(headings) + 1, 2))
-    points[1:] = np.cumsum(3 * np.stack([np.cos(headings), np.sin(headings)], axis=1), axis=0)
-    return points + np.array(start)
+    points = np.tile(np.array(start), (len(headings) + 1, 1))
+    points[1:] += np.cumsum(3 * np.stack([np.cos(headings), np.sin(headings)], axis=1), axis=0)
+    return points
