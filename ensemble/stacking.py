@@ -239,5 +239,6 @@ def inner_folds(labels: IntArray, groups: StrArray, *, most: int) -> IntArray:
 
 
 def _features(logits: FloatArray) -> FloatArray:
-    features: FloatArray = log_softmax(logits, axis=2).reshape(len(logits), -1)
+    n, n_backbones, n_classes = logits.shape
+    features: FloatArray = log_softmax(logits, axis=2).reshape(n, n_backbones * n_classes)
     return features

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ensemble_samples import BACKBONES, SIZE, synthetic_oof, tiny_backbone, write_members
+
+from cv_folds.images import DECODER
+from cv_folds.out_of_fold import OutOfFold
+from cv_folds.training.pixels import IMAGENET
+from ensemble.bundle import write_bundle
+from ensemble.crossfit import Deployed, ensemble_predictions, fit_deployed
+from ensemble.manifest import Preprocessing, TrainingData
+from ensemble.settings import EnsembleSettings
+
+
+@pytest.fixture(scope="session")
+def deployed() -> Deployed:
+    oof = synthetic_oof(0, n_lesions=120)
+    oof = OutOfFold(**{**vars(oof), "backbones": BACKBONES})
+    settings = EnsembleSettings(penalties=(1e-2, 1.0))
+    return fit_deployed(oof, ensemble_predictions(oof, settings), settings)
+
+
+@pytest.fixture
+def make_bundle(tmp_path: Path, deployed: Deployed) -> Callable[..., Path]:
+    """Write a bundle of tiny networks; keyword arguments replace those of `write_bundle`."""
+
+    def make(folder: Path = tmp_path / "bundle", **changed: object) -> Path:
+        arguments: dict[str, object] = {
+            "hamcv_version": "0.1.0",
+            "preprocessing": Preprocessing(decoder=DECODER, image_size=SIZE, mean=IMAGENET.mean, std=IMAGENET.std),
+            "deployed": deployed,
+            "training_data": TrainingData(name="demo", fingerprint="ab" * 32, n_images=9, n_lesions=5, demo=True),
+            "scores": {"macro F1": 0.5},
+        } | changed
+        if "member_files" not in arguments:
+            arguments["member_files"] = write_members(tmp_path / f"weights-{folder.name}")
+        write_bundle(folder, **arguments)  # type: ignore[arg-type]
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def bundle(make_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("ensemble.members.build_backbone", tiny_backbone)
+    return make_bundle()

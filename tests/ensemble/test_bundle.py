@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+from ensemble_samples import BACKBONES, CLASSES, synthetic_oof, write_members
+
+from cv_folds.errors import DataError, UsageError
+from cv_folds.files import sha256
+from ensemble.bundle import read_bundle, write_bundle
+from ensemble.manifest import TrainingData
+from ensemble.model_card import model_card
+
+MEMBER = "tiny_wide-fold-1.safetensors"
+
+
+def rewrite(folder, *path, to):
+    """Replace one entry of the manifest."""
+    content = json.loads((folder / "manifest.json").read_text())
+    place = content
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = to
+    (folder / "manifest.json").write_text(json.dumps(content))
+
+
+def test_round_trip(bundle, deployed):
+    back = read_bundle(bundle)
+    assert back.manifest.classes == CLASSES
+    assert back.manifest.combiner.backbones == BACKBONES
+    assert back.manifest.n_folds == 2
+    assert back.prediction_sets == deployed.prediction_sets
+    logits = synthetic_oof(9).logits
+    np.testing.assert_array_equal(back.combiner.combine(logits), deployed.combiner.combine(logits))
+    assert sorted(path.name for path in bundle.iterdir()) == sorted(
+        ["manifest.json", "README.md", *(f"{name}-fold-{fold}.safetensors" for name in BACKBONES for fold in (0, 1))]
+    )
+
+
+def test_manifest_has_the_documented_form(bundle):
+    content = json.loads((bundle / "manifest.json").read_text())
+    assert content["schema"] == 1
+    assert {key: sorted(value) for key, value in content.items() if isinstance(value, dict)} == {
+        "preprocessing": ["decoder", "image_size", "mean", "std"],
+        "combiner": ["backbones", "name", "parameters"],
+        "prediction_set": ["coverage", "method", "threshold"],
+        "training_data": ["demo", "fingerprint", "n_images", "n_lesions", "name"],
+    }
+    for member in content["members"]:
+        assert member["sha256"] == sha256(bundle / member["file"])
+
+
+def test_members_are_linked_and_copied_where_that_fails(tmp_path, make_bundle, monkeypatch):
+    files = write_members(tmp_path / "weights")
+    linked = make_bundle(tmp_path / "linked", member_files=files)
+    assert (linked / MEMBER).samefile(files["tiny_wide", 1])
+
+    def refuse(*_):
+        raise OSError(errno.EXDEV, "another file system")
+
+    monkeypatch.setattr(os, "link", refuse)
+    copied = make_bundle(tmp_path / "copied", member_files=files)
+    assert not (copied / MEMBER).samefile(files["tiny_wide", 1])
+    assert (copied / MEMBER).read_bytes() == (linked / MEMBER).read_bytes()
+
+
+def test_the_order_of_the_files_given_plays_no_part(tmp_path, make_bundle):
+    files = write_members(tmp_path / "weights")
+    shuffled = make_bundle(tmp_path / "b", member_files=dict(sorted(files.items(), reverse=True)))
+    assert read_bundle(shuffled).manifest.combiner.backbones == BACKBONES
+
+
+def test_writing_again_replaces_the_bundle_and_leaves_nothing_beside(tmp_path, make_bundle):
+    files = write_members(tmp_path / "weights")
+    folder = make_bundle(tmp_path / "out" / "bundle", member_files=files)
+    (folder / "old.txt").write_text("from before")
+    make_bundle(folder, member_files=files, hamcv_version="0.2.0")
+    assert read_bundle(folder).manifest.hamcv_version == "0.2.0"
+    assert not (folder / "old.txt").exists()
+    assert [path.name for path in folder.parent.iterdir()] == ["bundle"]
+
+
+def test_an_empty_folder_is_filled_and_other_content_is_kept(tmp_path, make_bundle):
+    (tmp_path / "empty").mkdir()
+    assert read_bundle(make_bundle(tmp_path / "empty"))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    with pytest.raises(UsageError, match="mine exists and is no bundle"):
+        make_bundle(tmp_path / "mine")
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
+
+
+def test_a_failed_write_leaves_the_old_bundle(tmp_path, make_bundle):
+    files = write_members(tmp_path / "weights")
+    folder = make_bundle(tmp_path / "out" / "bundle", member_files=files)
+    files["tiny_thin", 0].unlink()
+    with pytest.raises(DataError, match=r"tiny_thin-0\.safetensors, the weights of tiny_thin, fold 0, is missing"):
+        make_bundle(folder, member_files=files)
+    assert read_bundle(folder)
+    assert [path.name for path in folder.parent.iterdir()] == ["bundle"]
+
+
+def test_an_incomplete_set_of_members_is_a_mistake_of_the_caller(tmp_path, make_bundle):
+    files = write_members(tmp_path / "weights")
+    del files["tiny_thin", 0]
+    with pytest.raises(ValueError, match="one member for every fold"):
+        make_bundle(tmp_path / "bundle", member_files=files)
+    assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize("position", [0, 100, -1])
+def test_a_flipped_bit_is_found(bundle, position):
+    content = bytearray((bundle / MEMBER).read_bytes())
+    content[position] ^= 1
+    (bundle / MEMBER).write_bytes(content)
+    with pytest.raises(DataError, match=rf"{MEMBER} is damaged.*copy the bundle again"):
+        read_bundle(bundle)
+
+
+def test_a_missing_member_is_found(bundle):
+    (bundle / MEMBER).unlink()
+    with pytest.raises(DataError, match=rf"{MEMBER} is missing"):
+        read_bundle(bundle)
+
+
+@pytest.mark.parametrize("name", ["model.pkl", "scaler.PICKLE", "w.pt", "w.pth", "m.joblib", "a.npz", "deep/er/w.bin"])
+def test_files_that_may_run_code_are_refused(bundle, name):
+    (bundle / name).parent.mkdir(parents=True, exist_ok=True)
+    (bundle / name).write_bytes(b"")
+    with pytest.raises(DataError, match=rf"remove these:\n.*{name.split('/')[-1]}"):
+        read_bundle(bundle)
+
+
+def test_a_newer_schema_names_the_version_to_install(bundle):
+    rewrite(bundle, "schema", to=2)
+    rewrite(bundle, "hamcv_version", to="3.4.5")
+    rewrite(bundle, "invented", to="later")
+    with pytest.raises(DataError, match=r"schema 2 is newer than this version reads \(1\); install hamcv 3\.4\.5"):
+        read_bundle(bundle)
+
+
+def test_an_unknown_decoder_is_refused(bundle):
+    rewrite(bundle, "preprocessing", "decoder", to="opencv-crop-9")
+    with pytest.raises(DataError, match=r"'opencv-crop-9'.*install hamcv"):
+        read_bundle(bundle)
+
+
+@pytest.mark.parametrize("name", ["../{}", "sub/{}", "./{}"])
+def test_paths_out_of_the_folder_are_refused(bundle, name):
+    shutil.copy(bundle / MEMBER, bundle.parent / MEMBER)
+    members = json.loads((bundle / "manifest.json").read_text())["members"]
+    index = [member["file"] for member in members].index(MEMBER)
+    rewrite(bundle, "members", index, "file", to=name.format(MEMBER))
+    with pytest.raises(DataError, match="leads out of the folder"):
+        read_bundle(bundle)
+
+
+def test_a_link_out_of_the_folder_is_refused(bundle):
+    shutil.move(bundle / MEMBER, bundle.parent / MEMBER)
+    (bundle / MEMBER).symlink_to(bundle.parent / MEMBER)
+    with pytest.raises(DataError, match="leads out of the folder"):
+        read_bundle(bundle)
+
+
+def test_a_bundle_may_itself_be_reached_by_a_link(bundle, tmp_path):
+    (tmp_path / "link").symlink_to(bundle)
+    assert read_bundle(tmp_path / "link").manifest == read_bundle(bundle).manifest
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("schema",), 0, "schema"),
+        (("schema",), "1", "schema"),
+        (("classes",), ["mel", "mel", "nv"], "class is named twice"),
+        (("classes",), ["mel", "nv"], "3 classes, the bundle has 2 and 2"),
+        (("members",), [], "members"),
+        (("members", 0, "fold"), 7, "one member for every fold"),
+        (("members", 0, "file"), MEMBER, "a file is named twice"),
+        (("members", 0, "file"), "README.md", "no safetensors file"),
+        (("members", 0, "sha256"), "0" * 64, "is damaged"),
+        (("members", 0, "sha256"), "short", "sha256"),
+        (("members", 0, "backbone"), "../x", "backbone"),
+        (("combiner", "name"), "boost", "combiner.name"),
+        (("combiner", "backbones"), ["tiny_wide"], "one member for every fold"),
+        (("combiner", "parameters", "penalty"), "strong", "penalty"),
+        (("preprocessing", "std"), [1.0, 1.0], "preprocessing.std"),
+        (("preprocessing", "crop"), 3, "preprocessing.crop"),
+        (("prediction_set", "method"), "raps", "prediction_set.method"),
+        (("prediction_set", "threshold"), 1.5, "prediction_set.threshold"),
+        (("training_data", "demo"), "no", "training_data.demo"),
+    ],
+)
+def test_a_damaged_manifest_is_refused_by_the_entry(bundle, path, value, message):
+    rewrite(bundle, *path, to=value)
+    with pytest.raises(DataError, match=message):
+        read_bundle(bundle)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "3", '{"schema": 1}', "\x00"])
+def test_a_manifest_that_is_none_is_refused(bundle, content):
+    (bundle / "manifest.json").write_text(content)
+    with pytest.raises(DataError, match=r"manifest\.json"):
+        read_bundle(bundle)
+
+
+def test_a_folder_without_manifest_is_no_bundle(tmp_path):
+    with pytest.raises(DataError, match="is no bundle"):
+        read_bundle(tmp_path)
+
+
+def test_the_model_card_tells_what_matters(bundle):
+    text = (bundle / "README.md").read_text()
+    manifest = read_bundle(bundle).manifest
+    for part in ("**Demo data.**", "9 images of 5 lesions", "ab" * 32, "akiec, mel, nv", "tiny_wide, tiny_thin", "90%"):
+        assert part in text
+    assert "| macro F1 | 0.5000 |" in text
+    assert "not a medical device" in text
+    real = TrainingData(name="ham10000", fingerprint="cd", n_images=10015, n_lesions=7470, demo=False)
+    assert "Demo" not in model_card(manifest.model_copy(update={"training_data": real}), {})
+
+
+def test_write_bundle_gives_back_what_reading_gives(tmp_path, make_bundle, deployed):
+    files = write_members(tmp_path / "weights")
+    manifest = read_bundle(make_bundle(tmp_path / "one", member_files=files)).manifest
+    written = write_bundle(
+        tmp_path / "two",
+        hamcv_version=manifest.hamcv_version,
+        preprocessing=manifest.preprocessing,
+        deployed=deployed,
+        training_data=manifest.training_data,
+        scores={},
+        member_files=files,
+    )
+    assert written.manifest == read_bundle(tmp_path / "two").manifest == manifest
+    assert written.folder == tmp_path / "two"
