@@ -271,6 +271,4 @@ def _thin(x: FloatArray, y: FloatArray) -> IntArray:
         return np.arange(len(x))
     distance = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(x), np.diff(y)))])
     kept = np.searchsorted(distance, np.linspace(0.0, distance[-1], MOST_POINTS))
-    # The end of a curve often stands still for many points; its last one must stay.
-    kept[-1] = len(x) - 1
     return np.unique(kept)

@@ -106,9 +106,8 @@ def one_resample(
 
 def plain_ece(confidence: FloatArray, right: BoolArray, bins: IntArray) -> float:
     """Sum the gaps of the bins."""
-    return sum(abs((confidence[bins == number] - right[bins == number]).sum()) for number in np.unique(bins)) / len(
-        bins
-    )
+    gaps = [abs((confidence[bins == number] - right[bins == number]).sum()) for number in np.unique(bins)]
+    return float(sum(gaps)) / len(bins)
 
 
 def largest_difference(resampled: Mapping[str, Scores], loop: dict[str, list[list[float]]]) -> float:
@@ -151,7 +150,8 @@ def main() -> None:
     extrapolated = looped / options.loop_resamples * options.resamples
 
     print(
-        f"{options.models} models, {n} images, {len(names)} lesions, {len(CLASSES)} classes, {n_values} values each time"
+        f"{options.models} models, {n} images, {len(names)} lesions, {len(CLASSES)} classes, "
+        f"{n_values} values a model and resample"
     )
     print(f"{'':<24}{'resamples':>10}{'seconds':>12}{'ms a resample':>16}")
     print(f"{'reports.intervals':<24}{options.resamples:>10}{ours:>12.2f}{1000 * ours / options.resamples:>16.2f}")
