@@ -10,7 +10,7 @@ from cv_folds.arrays import FloatArray, IntArray
 from cv_folds.errors import DataError
 from ensemble.predictions import Predictions
 from reports.comparisons import compare
-from reports.intervals import bootstrap, percentile_interval
+from reports.intervals import bootstrap, centred_interval, percentile_interval
 from reports.metrics import CLASS_METRICS, OVERALL_METRICS, Scores, score_images
 from reports.results import Estimate, Evaluation, ModelScores
 from reports.settings import ReportSettings
@@ -67,7 +67,7 @@ def _model_scores(model: str, predictions: Predictions, probabilities: FloatArra
         name=model,
         kind=predictions.kinds[model],
         overall={
-            metric: _estimate(point.overall[metric][0], resampled.overall[metric], overall_reasons.get(metric))
+            metric: _estimate(metric, point.overall[metric][0], resampled.overall[metric], overall_reasons.get(metric))
             for metric in OVERALL_METRICS
         },
         per_class={
@@ -83,18 +83,20 @@ def _model_scores(model: str, predictions: Predictions, probabilities: FloatArra
 
 def _class_estimates(index: int, point: Scores, resampled: Scores, reasons: Mapping[str, str]) -> dict[str, Estimate]:
     estimates = {
-        metric: _estimate(point.per_class[metric][0, index], resampled.per_class[metric][:, index], reasons.get(metric))
+        metric: _estimate(
+            metric, point.per_class[metric][0, index], resampled.per_class[metric][:, index], reasons.get(metric)
+        )
         for metric in CLASS_METRICS
     }
     # The number of images is what was collected, not an estimate of anything.
     return estimates | {"support": Estimate(value=int(point.per_class["support"][0, index]), reason="a count")}
 
 
-def _estimate(value: float, resampled: FloatArray, reason: str | None) -> Estimate:
+def _estimate(metric: str, value: float, resampled: FloatArray, reason: str | None) -> Estimate:
     if np.isnan(value):
         assert reason is not None
         return Estimate(value=None, reason=reason)
-    interval = percentile_interval(resampled)
+    interval = centred_interval(resampled, value) if metric == "ece" else percentile_interval(resampled)
     return Estimate(value=float(value), low=interval.low, high=interval.high, reason=interval.reason)
 
 

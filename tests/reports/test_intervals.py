@@ -14,8 +14,8 @@ import reports.intervals
 from cv_folds.arrays import FloatArray, IntArray
 from ensemble.predictions import Predictions
 from reports.equal_mass import equal_mass_bins
-from reports.intervals import bootstrap, percentile_interval, resample_groups
-from reports.metrics import CLASS_METRICS, OVERALL_METRICS, Scores
+from reports.intervals import bootstrap, centred_interval, percentile_interval, resample_groups
+from reports.metrics import CLASS_METRICS, OVERALL_METRICS, Scores, score_images
 
 
 def lesions(labels: IntArray, generator: np.random.Generator) -> IntArray:
@@ -202,3 +202,25 @@ def test_perfect_predictions_have_intervals_without_width() -> None:
     for metric, best in (("accuracy", 1), ("macro_auc", 1), ("brier", 0), ("ece", 0)):
         interval = percentile_interval(scores.overall[metric])
         assert (interval.low, interval.high) == (best, best)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_calibration_error_lies_within_its_interval(seed: int) -> None:
+    """The model knows the true probabilities, the case in which plain percentiles miss the estimate."""
+    generator = np.random.default_rng(seed)
+    probabilities = generator.dirichlet([0.3, 0.5, 2.0], size=600)
+    labels = (generator.random((600, 1)) > probabilities.cumsum(axis=1)).sum(axis=1)
+    resampled = bootstrap(as_predictions(labels, {"stack": probabilities}), resamples=300, generator=generator)["stack"]
+    estimate = float(score_images(labels, probabilities).overall["ece"][0])
+    interval = centred_interval(resampled.overall["ece"], estimate)
+    assert interval.low is not None
+    assert interval.high is not None
+    assert 0 <= interval.low < estimate < interval.high
+
+
+def test_centred_interval_of_unbiased_values_is_the_percentile_interval() -> None:
+    values = np.linspace(0.2, 0.4, 101)
+    centred, plain = centred_interval(values, 0.3), percentile_interval(values)
+    assert (centred.low, centred.high) == (pytest.approx(plain.low), pytest.approx(plain.high))
+    assert centred_interval(np.empty(0), 0.3).reason == "an interval needs at least two lesions"
+    assert centred_interval(values, 0.05).low == 0
