@@ -27,9 +27,7 @@ def reference_overall(labels: IntArray, probabilities: FloatArray, ece_bins: Int
     }
 
 
-def reference_of_class(
-    label: int, labels: IntArray, probabilities: FloatArray, ece_bins: IntArray
-) -> dict[str, float]:
+def reference_of_class(label: int, labels: IntArray, probabilities: FloatArray, ece_bins: IntArray) -> dict[str, float]:
     """Score one class against the rest; a value that scikit-learn calls undefined is NaN."""
     of_class = (labels == label).astype(int)
     predicted = (probabilities.argmax(axis=1) == label).astype(int)
