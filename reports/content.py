@@ -1,0 +1,215 @@
+"""The content of a report, computed once; the HTML and the PDF writer only set it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from cv_folds.errors import DataError
+from ensemble.predictions import Predictions
+from reports import method_notes, run_tables, score_tables, summary
+from reports.curves import Curves, compute_curves
+from reports.document import Block, Bullets, Document, Figure, Group, Notice, Paragraph, Section
+from reports.figures.class_curves import precision_recall_figure, roc_figure
+from reports.figures.confusion import confusion_figure
+from reports.figures.fold_spread import SPREAD_METRICS, fold_spread
+from reports.figures.forest import class_forests, difference_forest, overall_forest
+from reports.figures.reliability import class_reliability_figure, reliability_figure
+from reports.figures.style import ModelLook, model_looks
+from reports.figures.training import training_figure
+from reports.results import Evaluation
+from reports.run_folder import RunFolder
+from reports.wording import metric_label, plural
+
+Looks = Mapping[str, ModelLook]
+
+
+def build_document(folder: RunFolder, evaluation: Evaluation, predictions: Predictions) -> Document:
+    """Put a report together.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        What was run on what.
+    evaluation : Evaluation
+        The scores; every number in tables and figures is from here.
+    predictions : Predictions
+        Out-of-fold probabilities, for the curves.
+
+    Returns
+    -------
+    Document
+
+    Raises
+    ------
+    DataError
+        When the three do not belong to the same images or models.
+    """
+    _same_run(folder, evaluation, predictions)
+    curves = compute_curves(predictions)
+    looks = model_looks(predictions.kinds)
+    lead = summary.lead_model(evaluation)
+    sections = (
+        _summary(folder, evaluation),
+        _data(folder),
+        _overall(evaluation, looks),
+        _classes(evaluation, looks, lead),
+        _spread(evaluation, looks),
+        _confusion(curves, lead),
+        _curves(curves, evaluation, looks, lead),
+        _calibration(curves, evaluation, looks),
+        _training(folder, looks),
+        _run(folder),
+        Section(name="method", title="Method and limits", blocks=method_notes.method_notes(_resamples(folder))),
+    )
+    return Document(
+        title="Cross-validation report",
+        subtitle=f"{folder.name}: {folder.record.data.name}, {plural(folder.folds.n_folds, 'fold')}",
+        banner=summary.banner(evaluation, folder),
+        date=folder.record.finished or folder.record.started,
+        sections=tuple(section for section in sections if section.blocks),
+    )
+
+
+def _same_run(folder: RunFolder, evaluation: Evaluation, predictions: Predictions) -> None:
+    if set(folder.folds.image_ids.tolist()) != set(predictions.image_ids.tolist()):
+        raise DataError(f"{folder.name}: predictions.csv and folds.csv do not hold the same images; run again")
+    if tuple(evaluation.models) != tuple(predictions.probabilities) or evaluation.classes != predictions.classes:
+        raise DataError(f"{folder.name}: the scores and predictions.csv do not hold the same models and classes")
+
+
+def _summary(folder: RunFolder, evaluation: Evaluation) -> Section:
+    warnings = [text for text in (summary.failure_note(folder), summary.audit_note(folder)) if text is not None]
+    weights = summary.weights_note(folder)
+    findings = summary.what_differs(evaluation)
+    return Section(
+        name="summary",
+        title="Summary",
+        blocks=(
+            *(Notice(text=text, level="warning") for text in warnings),
+            *((Notice(text=weights, level="note"),) if weights is not None else ()),
+            Paragraph(text=f"{summary.what_was_done(evaluation, folder)} {summary.what_came_out(evaluation)}"),
+            *((Bullets(items=findings),) if findings else ()),
+            method_notes.FOR_CLINICIANS,
+            method_notes.FOR_STATISTICIANS,
+        ),
+    )
+
+
+def _data(folder: RunFolder) -> Section:
+    audit = folder.audit
+    blocks: list[Block] = [
+        run_tables.class_counts(folder),
+        run_tables.fold_counts(folder),
+        run_tables.audit_table(audit),
+    ]
+    pairs = [
+        run_tables.pair_table(name, caption, found)
+        for name, caption, found in (
+            ("merged-pairs", "Near-duplicates that were put into one group.", audit.merged_pairs),
+            ("doubtful-pairs", "Look-alikes that were left apart; a person should look at them.", audit.doubtful_pairs),
+        )
+        if found
+    ]
+    if pairs:
+        blocks.append(Group(title="Images of different lesions that look alike", blocks=tuple(pairs)))
+    return Section(name="data", title="Data and folds", blocks=tuple(blocks))
+
+
+def _overall(evaluation: Evaluation, looks: Looks) -> Section:
+    blocks: list[Block] = [*score_tables.leaderboards(evaluation), overall_forest(evaluation, looks)]
+    if evaluation.comparisons:
+        blocks += [difference_forest(evaluation.comparisons, looks)]
+        blocks += [Group(title="Differences as a table", blocks=(score_tables.comparison_table(evaluation),))]
+    return Section(name="overall", title="Overall scores", blocks=tuple(blocks))
+
+
+def _classes(evaluation: Evaluation, looks: Looks, lead: str) -> Section:
+    others = [
+        Group(title=f"By class: {name}", blocks=(score_tables.class_table(evaluation, scores),))
+        for name, scores in evaluation.models.items()
+        if name != lead
+    ]
+    return Section(
+        name="classes",
+        title="Scores by class",
+        blocks=(
+            score_tables.class_table(evaluation, evaluation.models[lead]),
+            *class_forests(evaluation, looks),
+            *others,
+        ),
+    )
+
+
+def _spread(evaluation: Evaluation, looks: Looks) -> Section:
+    first, *rest = SPREAD_METRICS
+    return Section(
+        name="spread",
+        title="Spread between folds",
+        blocks=(
+            fold_spread(evaluation, looks),
+            score_tables.fold_table(evaluation, first),
+            *(
+                Group(title=f"By fold: {metric_label(metric)}", blocks=(score_tables.fold_table(evaluation, metric),))
+                for metric in rest
+            ),
+        ),
+    )
+
+
+def _confusion(curves: Curves, lead: str) -> Section:
+    others = tuple(
+        confusion_figure(name, model.confusion, curves.classes) for name, model in curves.models.items() if name != lead
+    )
+    blocks: list[Block] = [confusion_figure(lead, curves.models[lead].confusion, curves.classes)]
+    if others:
+        blocks.append(Group(title="Confusion matrices of the other models", blocks=others, pairs=True))
+    return Section(name="confusion", title="Confusion matrices", blocks=tuple(blocks))
+
+
+def _curves(curves: Curves, evaluation: Evaluation, looks: Looks, lead: str) -> Section:
+    return Section(
+        name="curves",
+        title="ROC and precision-recall curves",
+        blocks=(
+            roc_figure(curves, evaluation, looks, lead),
+            precision_recall_figure(curves, evaluation, looks, lead),
+        ),
+    )
+
+
+def _calibration(curves: Curves, evaluation: Evaluation, looks: Looks) -> Section:
+    ensembles = [name for name, scores in evaluation.models.items() if scores.kind == "ensemble"]
+    return Section(
+        name="calibration",
+        title="Calibration",
+        blocks=(
+            reliability_figure(curves, evaluation, looks),
+            *(class_reliability_figure(curves, evaluation, looks[name], name) for name in ensembles),
+        ),
+    )
+
+
+def _training(folder: RunFolder, looks: Looks) -> Section:
+    backbones = dict.fromkeys(history.backbone for history in folder.histories)
+    figures: Sequence[Figure] = [
+        training_figure([job for job in folder.histories if job.backbone == backbone], looks[backbone])
+        for backbone in backbones
+    ]
+    return Section(name="training", title="Training curves", blocks=tuple(figures))
+
+
+def _run(folder: RunFolder) -> Section:
+    blocks: list[Block] = []
+    failed = run_tables.failed_jobs(folder.record.jobs)
+    if failed.rows:
+        blocks.append(failed)
+    blocks.append(run_tables.run_facts(folder))
+    if folder.histories:
+        blocks.append(Group(title="Jobs", blocks=(run_tables.job_table(folder),)))
+    blocks.append(Group(title="Settings", blocks=(run_tables.settings_table(folder),)))
+    blocks.append(Group(title="Software", blocks=(run_tables.version_table(folder),)))
+    return Section(name="run", title="How it was run", blocks=tuple(blocks))
+
+
+def _resamples(folder: RunFolder) -> str:
+    return run_tables.setting_text(folder.settings.get("report.resamples", "an unrecorded number of"))

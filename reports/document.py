@@ -1,0 +1,181 @@
+"""The report as data: sections of plain text, tables and figures that the HTML and the PDF writer both read.
+
+Nothing here is markup. Every string is text and is escaped by whoever writes it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paragraph:
+    """Running text."""
+
+    text: str
+    """The words."""
+    title: str = ""
+    """Words that open the paragraph, set in bold; may be empty."""
+    kind: Literal["paragraph"] = field(default="paragraph", init=False)
+    """Names the type for the templates."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bullets:
+    """A list of sentences."""
+
+    items: tuple[str, ...]
+    """One sentence or two each."""
+    kind: Literal["bullets"] = field(default="bullets", init=False)
+    """Names the type for the templates."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """Something that a reader must not miss."""
+
+    text: str
+    """The words."""
+    level: Literal["warning", "note"]
+    """How loud it is."""
+    kind: Literal["notice"] = field(default="notice", init=False)
+    """Names the type for the templates."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One cell of a table."""
+
+    text: str
+    """What is shown."""
+    detail: str = ""
+    """A second, smaller line, such as an interval."""
+    value: float | None = None
+    """The number behind `text` with every digit, for sorting and copying; None for words."""
+    note: str | None = None
+    """Why there is no number; becomes a footnote."""
+    best: bool = False
+    """True for the best point estimate of its column."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column of a table."""
+
+    label: str
+    """Heading."""
+    numeric: bool = True
+    """True aligns to the right and sorts by number."""
+    explain: str = ""
+    """What the heading means, shown on hovering."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table whose first column names the rows."""
+
+    name: str
+    """Unique short name."""
+    caption: str
+    """What the table shows."""
+    columns: tuple[Column, ...]
+    """Headings, left to right."""
+    rows: tuple[tuple[Cell, ...], ...]
+    """Cells, one a column."""
+    kind: Literal["table"] = field(default="table", init=False)
+    """Names the type for the templates."""
+
+    def __post_init__(self) -> None:
+        assert all(len(row) == len(self.columns) for row in self.rows), self.name
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Distinct reasons of the cells, in reading order; the first is footnote 1."""
+        return tuple(dict.fromkeys(cell.note for row in self.rows for cell in row if cell.note is not None))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A picture with its words."""
+
+    name: str
+    """Unique short name; the file is ``figures/NAME.svg``."""
+    caption: str
+    """What is drawn and how to read it."""
+    alt: str
+    """What the picture says, for those who cannot see it."""
+    svg: str
+    """A whole SVG document."""
+    kind: Literal["figure"] = field(default="figure", init=False)
+    """Names the type for the templates."""
+
+
+Part: TypeAlias = Paragraph | Bullets | Notice | Table | Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Blocks that belong together under a smaller heading; folded away on screen, printed in full."""
+
+    title: str
+    """Heading."""
+    blocks: tuple[Part, ...]
+    """What stands under it."""
+    pairs: bool = False
+    """True sets the blocks two in a row where there is room."""
+    kind: Literal["group"] = field(default="group", init=False)
+    """Names the type for the templates."""
+
+
+Block: TypeAlias = Part | Group
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A part of the report with an entry in the contents list."""
+
+    name: str
+    """Unique short name, used as anchor."""
+    title: str
+    """Heading."""
+    blocks: tuple[Block, ...]
+    """What stands under it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """The whole report."""
+
+    title: str
+    """Title of the report."""
+    subtitle: str
+    """Which run it is."""
+    banner: str | None
+    """Warning that stands on top and on every printed page; None when there is nothing to warn of."""
+    date: datetime
+    """When the run ended; the report has no other date, so that the same run gives the same bytes."""
+    sections: tuple[Section, ...]
+    """In reading order."""
+
+    def numbers(self) -> dict[str, str]:
+        """Return what every table and figure is cited as, by its name: ``Table 1``, ``Figure 3``."""
+        cited: dict[str, str] = {}
+        counts = {"table": 0, "figure": 0}
+        for part in self._parts():
+            if isinstance(part, Table | Figure):
+                counts[part.kind] += 1
+                assert part.name not in cited, part.name
+                cited[part.name] = f"{part.kind.capitalize()} {counts[part.kind]}"
+        return cited
+
+    def figures(self) -> tuple[Figure, ...]:
+        """Return every figure in reading order."""
+        return tuple(part for part in self._parts() if isinstance(part, Figure))
+
+    def _parts(self) -> Iterator[Part]:
+        for section in self.sections:
+            for block in section.blocks:
+                yield from block.blocks if isinstance(block, Group) else (block,)

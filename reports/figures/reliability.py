@@ -1,0 +1,80 @@
+"""Reliability diagrams: how often a stated probability comes true."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+
+from reports.curves import Curves, ReliabilityDiagram
+from reports.document import Figure
+from reports.figures.style import (
+    ModelLook,
+    dashed,
+    file_name,
+    panel_title,
+    panels,
+    panels_height,
+    panels_width,
+    render,
+    unit_square,
+)
+from reports.results import Estimate, Evaluation
+from reports.wording import value_text
+
+
+def reliability_figure(curves: Curves, evaluation: Evaluation, looks: Mapping[str, ModelLook]) -> Figure:
+    """Draw the top-label reliability of every model."""
+    names = list(curves.models)
+
+    def paint(canvas: Canvas) -> None:
+        for axes, name in zip(panels(canvas, len(names)), names, strict=True):
+            overall = evaluation.models[name].overall
+            unit_square(axes, across="confidence", up="share right")
+            _draw(axes, curves.models[name].reliability, looks[name], overall["ece"], overall["brier"])
+            panel_title(axes, name, most=20)
+
+    words = [f"{name} {value_text(evaluation.models[name].overall['ece'])}" for name in names]
+    return Figure(
+        name="reliability",
+        caption="Top-label reliability of every model in 15 equal-mass bins: below the diagonal the model is too sure "
+        "of itself, above it too cautious. Bars: 95 % Wilson intervals, which take images as independent. ECE and "
+        "Brier score as in the tables.",
+        alt="Reliability diagrams, one panel a model. Expected calibration error: " + ", ".join(words) + ".",
+        svg=render(paint, height=panels_height(len(names)), width=panels_width(len(names))),
+    )
+
+
+def class_reliability_figure(curves: Curves, evaluation: Evaluation, look: ModelLook, model: str) -> Figure:
+    """Draw the one-vs-rest reliability of every class for one model."""
+
+    def paint(canvas: Canvas) -> None:
+        for axes, class_name in zip(panels(canvas, len(curves.classes)), curves.classes, strict=True):
+            metrics = evaluation.models[model].per_class[class_name]
+            diagram = curves.models[model].class_reliability[class_name]
+            unit_square(axes, across="probability", up="share of class")
+            _draw(axes, diagram, look, metrics["ece"], metrics["brier"])
+            panel_title(axes, class_name, most=20)
+
+    words = [
+        f"{class_name} {value_text(evaluation.models[model].per_class[class_name]['ece'])}"
+        for class_name in curves.classes
+    ]
+    return Figure(
+        name=file_name("reliability", model),
+        caption=f"Reliability of the probabilities of {model}, one class against the rest, in 15 equal-mass bins.",
+        alt=f"Reliability diagrams of {model}, one panel a class. Expected calibration error: "
+        + ", ".join(words)
+        + ".",
+        svg=render(paint, height=panels_height(len(curves.classes)), width=panels_width(len(curves.classes))),
+    )
+
+
+def _draw(axes: Axes, diagram: ReliabilityDiagram, look: ModelLook, ece: Estimate, brier: Estimate) -> None:
+    dashed(axes, (0, 1), (0, 1))
+    axes.vlines(diagram.mean_confidence, diagram.low, diagram.high, color=look.colour, linewidth=0.9, alpha=0.6)
+    axes.plot(diagram.mean_confidence, diagram.observed, color=look.colour, marker=look.marker, markersize=3)
+    # The lower right corner is free: a curve there would mean confident and always wrong.
+    scores = f"ECE {value_text(ece)}\nBrier {value_text(brier)}"
+    axes.text(0.98, 0.04, scores, transform=axes.transAxes, ha="right", va="bottom", fontsize=7)

@@ -1,0 +1,204 @@
+"""Colours, type and rendering that all figures share; global matplotlib settings stay as they are."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import matplotlib.style
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
+
+from ensemble.predictions import ModelKind
+from reports.wording import printable, shorten
+
+INK = "#1b1f24"
+MUTED = "#6a7380"
+GRID = "#e2e5e9"
+
+WIDTH = 7.1
+"""Inches: the text width of an A4 page with margins of 15 mm."""
+
+# Okabe and Ito's palette, its yellow darkened so that it shows on white, and three more for long lists.
+ENSEMBLE_COLOURS = ("#d55e00", "#0072b2", "#7a3e9d", "#4d4d4d")
+BACKBONE_COLOURS = ("#009e73", "#e69f00", "#cc79a7", "#56b4e9", "#a89400", "#8c8c8c", "#882255", "#5e7f2a")
+ENSEMBLE_MARKERS = ("D", "s", "p", "h")
+BACKBONE_MARKERS = ("o", "^", "v", "P", "X", "<", ">", "*")
+
+# A hundredth of a point is finer than any screen or printer; the text between the tags stays as it is.
+TAG = re.compile(r"<[^>]*>")
+LONG_FRACTION = re.compile(r"(\d\.\d\d)\d+")
+
+STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "hamcv",
+    "font.family": "DejaVu Sans",
+    "font.size": 7.5,
+    "text.parse_math": False,
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 7.5,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 8,
+    "axes.titleweight": "bold",
+    "axes.grid": False,
+    "axes.axisbelow": True,
+    "axes.unicode_minus": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "legend.frameon": False,
+    "legend.fontsize": 7.5,
+    "lines.linewidth": 1.2,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelLook:
+    """How one model is drawn in every figure of a report."""
+
+    colour: str
+    """Hexadecimal colour."""
+    marker: str
+    """Matplotlib marker, a second key for those who do not tell the colours apart."""
+    kind: ModelKind
+    """Backbone or ensemble; ensembles are drawn stronger."""
+
+
+def model_looks(kinds: Mapping[str, ModelKind]) -> dict[str, ModelLook]:
+    """Give every model its own look, by its place among its kind."""
+    looks: dict[str, ModelLook] = {}
+    seen = {"backbone": 0, "ensemble": 0}
+    for name, kind in kinds.items():
+        colours = ENSEMBLE_COLOURS if kind == "ensemble" else BACKBONE_COLOURS
+        markers = ENSEMBLE_MARKERS if kind == "ensemble" else BACKBONE_MARKERS
+        place = seen[kind]
+        looks[name] = ModelLook(colour=colours[place % len(colours)], marker=markers[place % len(markers)], kind=kind)
+        seen[kind] += 1
+    return looks
+
+
+def render(paint: Callable[[Canvas], None], *, height: float, width: float = WIDTH) -> str:
+    """Return what `paint` draws as an SVG document; the same drawing gives the same bytes.
+
+    Parameters
+    ----------
+    paint : callable
+        Draws on the empty canvas that it is given.
+    height, width : float
+        Size in inches.
+    """
+    with matplotlib.style.context(["default", STYLE]), warnings.catch_warnings():
+        # The letters are written as text, so a glyph that matplotlib's own font lacks is the viewer's to find.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        canvas = Canvas(figsize=(width, height), layout="constrained")
+        FigureCanvasSVG(canvas)
+        paint(canvas)
+        stream = io.StringIO()
+        canvas.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return TAG.sub(lambda tag: LONG_FRACTION.sub(r"\1", tag[0]), stream.getvalue())
+
+
+def label(name: str, most: int = 22) -> str:
+    """Return a class or model name that fits in a figure."""
+    return shorten(printable(name), most)
+
+
+def file_name(*parts: str) -> str:
+    """Join a figure's kind and a model's name into something that is safe as a file name and as an anchor."""
+    return re.sub(r"[^a-z0-9_-]+", "-", "-".join(parts).lower()).strip("-")
+
+
+def grid_shape(panels: int) -> tuple[int, int]:
+    """Return rows and columns for small multiples: three or four columns, whichever leaves fewer gaps."""
+    if panels <= 2:
+        return 1, panels
+    columns = min((4, 3), key=lambda wanted: math.ceil(panels / wanted) * wanted - panels)
+    return math.ceil(panels / columns), columns
+
+
+def panels(canvas: Canvas, amount: int) -> list[Axes]:
+    """Add `amount` axes in a grid."""
+    rows, columns = grid_shape(amount)
+    return [canvas.add_subplot(rows, columns, place + 1) for place in range(amount)]
+
+
+def panels_width(amount: int) -> float:
+    """Return the width in inches of a grid of square panels."""
+    return WIDTH if amount > 2 else 0.3 + 2.4 * amount
+
+
+def panels_height(amount: int) -> float:
+    """Return the height in inches of a grid of square panels with a title and a label each."""
+    rows, columns = grid_shape(amount)
+    return rows * (panels_width(amount) / columns + 0.22)
+
+
+def unit_square(axes: Axes, *, across: str, up: str) -> None:
+    """Prepare axes for two quantities between 0 and 1; only the first panel of a row names its vertical axis."""
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xlabel=across)
+    ticks = (0, 0.5, 1)
+    axes.set_xticks(ticks, ["0", "0.5", "1"])
+    axes.set_yticks(ticks, ["0", "0.5", "1"])
+    axes.grid(visible=True)
+    place = axes.get_subplotspec()
+    assert place is not None
+    if place.is_first_col():
+        axes.set_ylabel(up)
+
+
+def dashed(axes: Axes, across: tuple[float, float], up: tuple[float, float]) -> None:
+    """Draw a line of reference."""
+    axes.plot(across, up, color=MUTED, linewidth=0.6, linestyle=(0, (3, 2)))
+
+
+def panel_title(axes: Axes, name: str, remark: str = "", *, most: int = 13) -> None:
+    """Write a name, and a remark at the right end of the same line."""
+    axes.set_title(label(name, most))
+    if remark:
+        axes.set_title(remark, loc="right", fontsize=7, fontweight="normal")
+
+
+def model_key(canvas: Canvas, looks: Mapping[str, ModelLook]) -> None:
+    """Write the key to the models over the whole figure."""
+    handles = [
+        Line2D([], [], color=look.colour, linewidth=line_width(look), label=label(name)) for name, look in looks.items()
+    ]
+    canvas.legend(handles=handles, loc="outside upper left", ncols=_key_columns(looks), handlelength=1.6)
+
+
+def key_height(looks: Mapping[str, ModelLook]) -> float:
+    """Return the height in inches that `model_key` takes."""
+    return 0.12 + 0.16 * math.ceil(len(looks) / _key_columns(looks))
+
+
+def _key_columns(looks: Mapping[str, ModelLook]) -> int:
+    longest = max(len(label(name)) for name in looks)
+    return min(len(looks), int(WIDTH / (0.45 + 0.066 * longest)))
+
+
+def line_width(look: ModelLook) -> float:
+    """Return the width of a model's curves in points: ensembles are drawn stronger."""
+    return 1.5 if look.kind == "ensemble" else 0.9

@@ -1,0 +1,62 @@
+"""Training curves of one backbone, a thin line a fold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import MaxNLocator
+
+from cv_folds.arrays import FloatArray
+from reports.document import Figure
+from reports.figures.style import MUTED, ModelLook, file_name, render
+from reports.run_folder import JobHistory
+from reports.wording import listing
+
+
+def training_figure(histories: Sequence[JobHistory], look: ModelLook) -> Figure:
+    """Draw loss and validation balanced accuracy by epoch.
+
+    Parameters
+    ----------
+    histories : sequence of JobHistory
+        The finished jobs of one backbone, at least one.
+    look : ModelLook
+        How the backbone is drawn.
+    """
+    backbone = histories[0].backbone
+
+    def paint(canvas: Canvas) -> None:
+        loss, accuracy = canvas.add_subplot(1, 2, 1), canvas.add_subplot(1, 2, 2)
+        for job in histories:
+            loss.plot(job.epochs, job.train_loss, color=MUTED, linewidth=0.8, linestyle=(0, (3, 1.5)))
+            _fold_line(loss, job, job.validation_loss, look)
+            _fold_line(accuracy, job, job.validation_balanced_accuracy, look)
+        loss.plot([], [], color=MUTED, linewidth=0.8, linestyle=(0, (3, 1.5)), label="training")
+        loss.plot([], [], color=look.colour, linewidth=0.9, label="inner validation")
+        loss.plot([], [], color=look.colour, marker="o", markersize=4, linestyle="", label="chosen epoch")
+        loss.legend(loc="best")
+        loss.set_title("loss")
+        accuracy.set_title("balanced accuracy, inner validation")
+        for axes in (loss, accuracy):
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+            axes.margins(x=0.03)
+            axes.grid(visible=True, axis="y")
+
+    chosen = [f"fold {job.fold}: {job.details.best_epoch} of {job.details.epochs_run}" for job in histories]
+    return Figure(
+        name=file_name("training", backbone),
+        caption=f"Training of {backbone}: a line a fold. The dot marks the epoch whose weights were kept; it was "
+        "chosen on inner validation images, never on the held-out fold.",
+        alt=f"Training curves of {backbone}. Chosen epoch: {listing(chosen)}.",
+        svg=render(paint, height=2.1),
+    )
+
+
+def _fold_line(axes: Axes, job: JobHistory, values: FloatArray, look: ModelLook) -> None:
+    axes.plot(job.epochs, values, color=look.colour, linewidth=0.9)
+    chosen = np.flatnonzero(job.epochs == job.details.best_epoch)
+    axes.plot(job.epochs[chosen], values[chosen], color=look.colour, marker="o", markersize=4, linestyle="")

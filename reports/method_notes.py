@@ -1,0 +1,74 @@
+"""What a reader must know to trust the numbers, or not to."""
+
+from __future__ import annotations
+
+from reports.document import Paragraph
+from reports.equal_mass import N_BINS
+
+FOR_CLINICIANS = Paragraph(
+    title="For a clinician.",
+    text="The recall of a class (sensitivity) is the share of its lesions' images that were recognised; the "
+    "precision is how often the class was right when it was named. Accuracy mostly reflects the commonest class, so "
+    "look at the table by class first, and there at the dangerous classes. The images are dermatoscopic, chosen and "
+    "diagnosed in specialist centres; in another clinic, with another camera, skin or mix of lesions, the figures "
+    "will differ. This is research software: it is no medical device and must not guide care.",
+)
+
+FOR_STATISTICIANS = Paragraph(
+    title="For a statistician.",
+    text="Scores are computed once on the pooled out-of-fold predictions, not averaged over folds. Intervals are 95 "
+    "% percentile intervals of a bootstrap that draws lesions with replacement, the same draws for every model, so "
+    "differences are paired. They describe the sampling of lesions given the trained networks: neither the variation "
+    "of training nor the choice of the best model on the same images is in them, and they are not adjusted for "
+    "multiple comparisons. The spread between folds mixes both sources and is shown apart.",
+)
+
+
+def method_notes(resamples: str) -> tuple[Paragraph, ...]:
+    """Return the notes on method and limits.
+
+    Parameters
+    ----------
+    resamples : str
+        How many lesion resamples the intervals took, in words.
+    """
+    return (
+        Paragraph(
+            title="Folds.",
+            text="Stratified by class and grouped by lesion: all images of a lesion, and of lesions merged because "
+            "images of theirs are near-duplicates, stand in the same fold. What was found is listed under “Data and "
+            "folds”.",
+        ),
+        Paragraph(
+            title="Early stopping.",
+            text="The epoch is chosen on an inner validation part of the training folds, itself grouped by lesion. The "
+            "held-out fold has no say in training or in choosing.",
+        ),
+        Paragraph(
+            title="Ensembles.",
+            text="Whatever an ensemble learns (calibration, stacking weights) is fitted without the fold it is scored "
+            "on, so ensemble scores are cross-fitted like those of the backbones.",
+        ),
+        Paragraph(
+            title="Intervals.",
+            text=f"Percentile bootstrap over lesions, {resamples} resamples: all images of a drawn lesion come together.",
+        ),
+        Paragraph(
+            title="Calibration.",
+            text=f"ECE is the mean absolute gap between confidence and frequency in {N_BINS} bins that hold equally "
+            "many images: of the highest probability overall, and of the class's own probability in the tables by "
+            "class. The Brier score is the squared distance between the probability vector and the truth, summed "
+            "over the classes and not halved, so it ranges from 0 to 2; for one class it ranges from 0 to 1.",
+        ),
+        Paragraph(
+            title="Undefined values.",
+            text="A value that cannot be computed, such as the precision of a class that was never predicted, is shown "
+            "as n/a with the reason in a footnote. It is never counted as zero.",
+        ),
+        Paragraph(
+            title="Limits.",
+            text="For research only. One data set, internal cross-validation: nothing here shows how the networks do "
+            "on images from elsewhere. About half of the diagnoses in HAM10000 rest on histology, the others on "
+            "follow-up, expert consensus or confocal microscopy.",
+        ),
+    )

@@ -1,0 +1,335 @@
+"""The files of a run folder that a report is made from, read into types; the predictions have their own reader."""
+
+from __future__ import annotations
+
+import csv
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cv_folds.arrays import FloatArray, frozen
+from cv_folds.errors import DataError, UsageError
+from cv_folds.splits import Folds
+
+MEND = "`hamcv run` with the same settings writes it again"
+
+FOLD_COLUMNS = ("image_id", "lesion_id", "group", "label", "fold")
+HISTORY_COLUMNS = ("epoch", "train_loss", "validation_loss", "validation_balanced_accuracy")
+
+
+class _Record(BaseModel):
+    # A later version may add keys; an older report must still open the run.
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class DeviceRecord(_Record):
+    """What the run computed on."""
+
+    kind: str
+    """``cpu`` or ``cuda``."""
+    name: str
+    """Name of the processor or accelerator."""
+    threads: int
+    """CPU threads that torch used."""
+
+
+class DataRecord(_Record):
+    """What the run learned from."""
+
+    name: str
+    """Name of the data set."""
+    fingerprint: str
+    """Digest of the image ids, labels and lesions."""
+    demo: bool
+    """True for the generated demo set."""
+    n_images: int
+    """Number of images."""
+    n_lesions: int
+    """Number of lesions."""
+    images_per_class: dict[str, int]
+    """Class name to number of images."""
+    lesions_per_class: dict[str, int]
+    """Class name to number of lesions."""
+
+
+class JobRecord(_Record):
+    """How one (backbone, fold) job ended."""
+
+    backbone: str
+    """Backbone name."""
+    fold: int
+    """The fold that was held out, counted from 0."""
+    status: Literal["done", "failed"]
+    """How it ended."""
+    seconds: float | None = None
+    """Wall-clock time of the job."""
+    images_per_second: float | None = None
+    """Training throughput."""
+    best_epoch: int | None = None
+    """The epoch whose weights were kept, counted from 1."""
+    epochs_run: int | None = None
+    """Epochs trained before the job stopped."""
+    error: str | None = None
+    """Why it failed."""
+
+
+class RunRecord(_Record):
+    """``run.json``."""
+
+    form: Literal[1] = Field(alias="schema")
+    """Version of the file's form."""
+    status: Literal["running", "done", "failed", "interrupted"]
+    """How far the run came."""
+    recipe: str
+    """Recipe name."""
+    started: datetime
+    """When the run started."""
+    finished: datetime | None = None
+    """When it ended."""
+    versions: dict[str, str]
+    """Package name to version."""
+    platform: str
+    """Operating system."""
+    device: DeviceRecord
+    """What the run computed on."""
+    git_revision: str | None = None
+    """Revision of the code; None outside a checkout."""
+    data: DataRecord
+    """What the run learned from."""
+    weights: str
+    """``imagenet``, ``none`` or ``folder NAME``."""
+    seconds: dict[str, float]
+    """Stage to wall-clock seconds."""
+    images_per_second: float | None = None
+    """Training throughput over all jobs."""
+    peak_memory_mib: float | None = None
+    """Largest memory in use."""
+    jobs: tuple[JobRecord, ...]
+    """One a (backbone, fold)."""
+
+
+class AuditCheck(_Record):
+    """One check for leakage between lesions or folds."""
+
+    code: str
+    """Short stable name."""
+    title: str
+    """What was checked."""
+    severity: Literal["error", "warning", "note"]
+    """How bad a failure would be."""
+    status: Literal["passed", "failed", "not_applicable", "skipped"]
+    """What came out."""
+    detail: str
+    """Numbers and reasons."""
+
+
+class ImagePair(_Record):
+    """Two images of different lesion ids that look alike."""
+
+    image_a: str
+    """First image id."""
+    image_b: str
+    """Second image id."""
+    lesion_a: str
+    """Lesion id of the first image."""
+    lesion_b: str
+    """Lesion id of the second image."""
+    score: float
+    """How alike they are; see the check for the unit."""
+
+
+class AuditRecord(_Record):
+    """``audit.json``."""
+
+    form: Literal[1] = Field(alias="schema")
+    """Version of the file's form."""
+    checks: tuple[AuditCheck, ...]
+    """Every check with its outcome."""
+    merged_pairs: tuple[ImagePair, ...]
+    """Pairs that were put into one group."""
+    doubtful_pairs: tuple[ImagePair, ...]
+    """Pairs left apart that a person should look at."""
+
+
+class JobDetails(_Record):
+    """``job.json``, as far as a report needs it."""
+
+    seed: int
+    """Seed of the job."""
+    best_epoch: int
+    """The epoch whose weights were kept, counted from 1."""
+    epochs_run: int
+    """Epochs trained."""
+    n_train: int
+    """Images the weights were fitted on."""
+    n_validation: int
+    """Images that chose the epoch."""
+    n_held_out: int
+    """Images of the held-out fold."""
+    parameters: int
+    """Number of weights."""
+    precision: str
+    """Number format of training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobHistory:
+    """One finished job and how its training went."""
+
+    backbone: str
+    """Backbone name."""
+    fold: int
+    """The fold that was held out, counted from 0."""
+    details: JobDetails
+    """Counts, seed and size."""
+    epochs: FloatArray
+    """(n_epochs,) epoch numbers from 1."""
+    train_loss: FloatArray
+    """(n_epochs,) mean training loss in nats."""
+    validation_loss: FloatArray
+    """(n_epochs,) mean loss on the inner validation part in nats; NaN where not measured."""
+    validation_balanced_accuracy: FloatArray
+    """(n_epochs,) balanced accuracy on the inner validation part; NaN where not measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFolder:
+    """Everything in a run folder that a report shows, apart from the scores."""
+
+    name: str
+    """Name of the folder."""
+    record: RunRecord
+    """``run.json``."""
+    audit: AuditRecord
+    """``audit.json``."""
+    folds: Folds
+    """``folds.csv``."""
+    settings: Mapping[str, Any]
+    """``config.toml``: dotted name to value."""
+    histories: tuple[JobHistory, ...]
+    """Training histories of the finished jobs, in the order of ``run.json``."""
+
+
+def read_run_folder(run: Path, classes: tuple[str, ...]) -> RunFolder:
+    """Read the files of a finished run folder.
+
+    Parameters
+    ----------
+    run : Path
+        The run folder.
+    classes : tuple of str
+        Class names in column order.
+
+    Raises
+    ------
+    UsageError
+        When `run` is no run folder.
+    DataError
+        When a file is missing or damaged; the message names it.
+    """
+    if not (run / "run.json").is_file():
+        raise UsageError(f"{run} is no run folder (it has no run.json); give the folder that `hamcv run` wrote")
+    record = read_record(run / "run.json", RunRecord)
+    return RunFolder(
+        name=run.resolve().name,
+        record=record,
+        audit=read_record(run / "audit.json", AuditRecord),
+        folds=read_folds(run / "folds.csv", classes),
+        settings=read_settings(run / "config.toml"),
+        histories=tuple(
+            read_history(run / "jobs" / job.backbone / f"fold-{job.fold}", job)
+            for job in record.jobs
+            if job.status == "done"
+        ),
+    )
+
+
+Record = TypeVar("Record", bound=BaseModel)
+
+
+def read_record(path: Path, form: type[Record]) -> Record:
+    """Read a JSON file into `form`; a missing or damaged one raises `DataError` that names file and key."""
+    try:
+        return form.model_validate_json(_text(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise DataError(f"{path} is damaged: {where}: {first['msg']}; {MEND}") from error
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read ``config.toml`` into dotted names and values, in the order of the file."""
+    try:
+        nested = tomllib.loads(_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(f"{path} is damaged: {error}; {MEND}") from error
+    return _flatten(nested, "")
+
+
+def _flatten(table: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def read_folds(path: Path, classes: tuple[str, ...]) -> Folds:
+    """Read ``folds.csv``; torn groups, gaps and unknown labels raise `DataError`."""
+    rows = list(csv.reader(_text(path).splitlines(keepends=True)))
+    if not rows or tuple(rows[0]) != FOLD_COLUMNS or len(rows) == 1:
+        raise DataError(f"{path} is damaged: it needs the columns {', '.join(FOLD_COLUMNS)} and rows; {MEND}")
+    index = {name: label for label, name in enumerate(classes)}
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(FOLD_COLUMNS) or row[3] not in index or not row[4].isdecimal():
+            raise DataError(f"{path}, row {number} is damaged: {','.join(row)!r}; {MEND}")
+    image_ids, lesion_ids, groups, labels, folds = zip(*rows[1:], strict=True)
+    try:
+        return Folds(
+            image_ids=frozen(image_ids, np.str_),
+            lesion_ids=frozen(lesion_ids, np.str_),
+            groups=frozen(groups, np.str_),
+            labels=frozen([index[name] for name in labels], np.int64),
+            classes=classes,
+            folds=frozen([int(fold) for fold in folds], np.int64),
+            n_folds=max(int(fold) for fold in folds) + 1,
+        )
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def read_history(folder: Path, job: JobRecord) -> JobHistory:
+    """Read ``job.json`` and ``history.csv`` of one finished job."""
+    path = folder / "history.csv"
+    _text(path)
+    try:
+        frame = pd.read_csv(path)
+        columns = {name: frozen(frame[name], np.float64) for name in HISTORY_COLUMNS}
+    except (ValueError, KeyError) as error:
+        raise DataError(f"{path} is damaged: {error}; delete the folder {folder} and run again") from error
+    if not len(frame):
+        raise DataError(f"{path} is damaged: it has no epochs; delete the folder {folder} and run again")
+    return JobHistory(
+        backbone=job.backbone,
+        fold=job.fold,
+        details=read_record(folder / "job.json", JobDetails),
+        epochs=columns["epoch"],
+        train_loss=columns["train_loss"],
+        validation_loss=columns["validation_loss"],
+        validation_balanced_accuracy=columns["validation_balanced_accuracy"],
+    )
+
+
+def _text(path: Path) -> str:
+    if not path.is_file():
+        raise DataError(f"{path} is missing; {MEND}")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is damaged: it is no UTF-8 text ({error.reason}); {MEND}") from error

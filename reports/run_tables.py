@@ -1,0 +1,209 @@
+"""Tables of what was run on what: data, folds, leakage checks, jobs, settings, software."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from reports.document import Cell, Column, Table
+from reports.run_folder import AuditRecord, ImagePair, JobHistory, JobRecord, RunFolder
+from reports.score_tables import missing, plain, whole
+from reports.wording import count, duration, percent
+
+MOST_PAIRS = 40
+
+JOB_COLUMNS = (
+    "Fold",
+    "Fitted on",
+    "Inner validation",
+    "Held out",
+    "Chosen epoch",
+    "Epochs run",
+    "Parameters",
+    "Time",
+    "Images per second",
+)
+
+STATUS = {"passed": "passed", "failed": "FAILED", "not_applicable": "not applicable", "skipped": "skipped"}
+
+
+def class_counts(folder: RunFolder) -> Table:
+    """Return the number of images and lesions of every class."""
+    folds = folder.folds
+    images = np.bincount(folds.labels, minlength=len(folds.classes)).tolist()
+    lesions = [len(np.unique(folds.lesion_ids[folds.labels == label])) for label in range(len(folds.classes))]
+    total = len(folds.image_ids)
+    every = len(np.unique(folds.lesion_ids))
+    rows = [
+        (Cell(text=name), whole(n), Cell(text=percent(n / total, 1), value=n / total), whole(m))
+        for name, n, m in zip(folds.classes, images, lesions, strict=True)
+    ]
+    return Table(
+        name="class-counts",
+        caption="Images and lesions of each class.",
+        columns=(
+            Column(label="Class", numeric=False),
+            Column(label="Images"),
+            Column(label="Share of images"),
+            Column(label="Lesions"),
+        ),
+        rows=(*rows, (Cell(text="all"), whole(total), Cell(text=percent(1, 1), value=1.0), whole(every))),
+    )
+
+
+def fold_counts(folder: RunFolder) -> Table:
+    """Return what every fold holds."""
+    rows = folder.folds.table()
+    keys = list(rows[0])
+    return Table(
+        name="fold-counts",
+        caption="What each fold holds: lesions, images, and images of each class.",
+        columns=tuple(Column(label=key.capitalize() if key in ("fold", "lesions", "images") else key) for key in keys),
+        rows=tuple(tuple(whole(row[key]) for key in keys) for row in rows),
+    )
+
+
+def audit_table(audit: AuditRecord) -> Table:
+    """Return every leakage check with its outcome."""
+    return Table(
+        name="leakage-checks",
+        caption="Checks for leakage between lesions and folds.",
+        columns=tuple(
+            Column(label=words, numeric=False)
+            for words in ("Check", "What was checked", "If it fails", "Outcome", "Detail")
+        ),
+        rows=tuple(
+            (
+                Cell(text=check.code),
+                Cell(text=check.title),
+                Cell(text=check.severity),
+                Cell(text=STATUS[check.status], best=check.status == "failed"),
+                Cell(text=check.detail),
+            )
+            for check in audit.checks
+        ),
+    )
+
+
+def pair_table(name: str, caption: str, pairs: Sequence[ImagePair]) -> Table:
+    """Return pairs of images that look alike, at most 40 of them."""
+    left_out = len(pairs) - MOST_PAIRS
+    rest = f" The first {MOST_PAIRS}; {count(left_out)} more are in audit.json." if left_out > 0 else ""
+    return Table(
+        name=name,
+        caption=caption
+        + (f" The first {MOST_PAIRS}; {count(left_out)} more are in audit.json." if left_out > 0 else ""),
+        columns=(
+            *(Column(label=words, numeric=False) for words in ("Image", "Other image", "Lesion", "Other lesion")),
+            Column(label="Score"),
+        ),
+        rows=tuple(
+            (
+                *(Cell(text=words) for words in (pair.image_a, pair.image_b, pair.lesion_a, pair.lesion_b)),
+                plain(pair.score, 1),
+            )
+            for pair in pairs[:MOST_PAIRS]
+        ),
+    )
+
+
+def job_table(folder: RunFolder) -> Table:
+    """Return every finished job with its counts and times."""
+    return Table(
+        name="jobs",
+        caption="One network for each backbone and fold: the images its weights were fitted on, those that chose its epoch, "
+        "and those held out.",
+        columns=(Column(label="Backbone", numeric=False), *(Column(label=words) for words in JOB_COLUMNS)),
+        rows=tuple(_job_row(history, job_of(folder, history)) for history in folder.histories),
+    )
+
+
+def _job_row(history: JobHistory, job: JobRecord) -> tuple[Cell, ...]:
+    details = history.details
+    return (
+        Cell(text=history.backbone),
+        whole(history.fold),
+        whole(details.n_train),
+        whole(details.n_validation),
+        whole(details.n_held_out),
+        whole(details.best_epoch),
+        whole(details.epochs_run),
+        whole(details.parameters),
+        missing(None) if job.seconds is None else Cell(text=duration(job.seconds), value=job.seconds),
+        missing(None) if job.images_per_second is None else plain(job.images_per_second, 1),
+    )
+
+
+def job_of(folder: RunFolder, history: JobHistory) -> JobRecord:
+    """Return the entry of ``run.json`` that belongs to a history."""
+    return next(job for job in folder.record.jobs if (job.backbone, job.fold) == (history.backbone, history.fold))
+
+
+def failed_jobs(jobs: Sequence[JobRecord]) -> Table:
+    """Return the jobs that failed."""
+    return Table(
+        name="failed-jobs",
+        caption="Jobs that failed.",
+        columns=(Column(label="Backbone", numeric=False), Column(label="Fold"), Column(label="Error", numeric=False)),
+        rows=tuple(
+            (Cell(text=job.backbone), whole(job.fold), Cell(text=job.error or "not recorded"))
+            for job in jobs
+            if job.status == "failed"
+        ),
+    )
+
+
+def facts_table(name: str, caption: str, facts: Sequence[tuple[str, str]], *, head: str = "What") -> Table:
+    """Return names and values."""
+    return Table(
+        name=name,
+        caption=caption,
+        columns=(Column(label=head, numeric=False), Column(label="Value", numeric=False)),
+        rows=tuple((Cell(text=key), Cell(text=value)) for key, value in facts),
+    )
+
+
+def run_facts(folder: RunFolder) -> Table:
+    """Return machine, dates, seed and data of the run."""
+    record = folder.record
+    facts = [
+        ("Recipe", record.recipe),
+        ("Data", f"{record.data.name}, fingerprint {record.data.fingerprint}"),
+        ("Weights", record.weights),
+        ("Seed", setting_text(folder.settings.get("seed", "not recorded"))),
+        ("Device", f"{record.device.name} ({record.device.kind}, {record.device.threads} threads)"),
+        ("Platform", record.platform),
+        ("Code revision", record.git_revision or "not recorded (no checkout)"),
+        ("Started", f"{record.started:%Y-%m-%d %H:%M:%S %Z}".strip()),
+        ("Finished", f"{record.finished:%Y-%m-%d %H:%M:%S %Z}".strip() if record.finished else "not finished"),
+        ("Training throughput", _or_not(record.images_per_second, "images per second")),
+        ("Largest memory", _or_not(record.peak_memory_mib, "MiB")),
+        *((f"Time: {stage}", duration(seconds)) for stage, seconds in record.seconds.items()),
+    ]
+    return facts_table("run-facts", "Machine, times and data.", facts)
+
+
+def version_table(folder: RunFolder) -> Table:
+    """Return the software versions."""
+    return facts_table("versions", "Software versions.", list(folder.record.versions.items()), head="Package")
+
+
+def settings_table(folder: RunFolder) -> Table:
+    """Return every resolved setting."""
+    facts = [(name, setting_text(value)) for name, value in folder.settings.items()]
+    return facts_table("settings", "Every setting of the run, resolved.", facts, head="Setting")
+
+
+def setting_text(value: Any) -> str:
+    """Write a TOML value as words."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(setting_text(part) for part in value) or "none"
+    return str(value)
+
+
+def _or_not(value: float | None, unit: str) -> str:
+    return "not recorded" if value is None else f"{value:.1f} {unit}"

@@ -1,0 +1,118 @@
+"""The first page in plain words, written from the scores."""
+
+from __future__ import annotations
+
+from reports.comparisons import best_model, evidence_text
+from reports.results import Evaluation
+from reports.run_folder import RunFolder
+from reports.wording import METRICS, estimate_words, listing, metric_label, plural
+
+DEMO_BANNER = (
+    "Demo data: these images were drawn by the program. They are no photographs of skin, and no number in this report "
+    "says anything about skin lesions."
+)
+
+
+def banner(evaluation: Evaluation, folder: RunFolder) -> str | None:
+    """Return the warning that every page carries, or None."""
+    return DEMO_BANNER if evaluation.demo or folder.record.data.demo else None
+
+
+def weights_note(folder: RunFolder) -> str | None:
+    """Say what the networks started from, unless it was the usual."""
+    weights = folder.record.weights
+    if weights == "none":
+        return (
+            "No pretrained weights: every network was trained from scratch. Do not compare these scores with those of "
+            "pretrained networks."
+        )
+    if weights.startswith("folder "):
+        return (
+            f"The networks started from the weights in the folder {weights.removeprefix('folder ')}, not from the "
+            "ImageNet weights that torchvision names. Where those came from is not recorded here."
+        )
+    return None
+
+
+def failure_note(folder: RunFolder) -> str | None:
+    """Say that the run is not whole, or None."""
+    failed = sum(job.status == "failed" for job in folder.record.jobs)
+    if failed:
+        return f"{plural(failed, 'job')} failed; see “How it was run”. The scores leave those networks out."
+    if folder.record.status not in ("done", "running"):
+        return f"The run ended early (status: {folder.record.status})."
+    return None
+
+
+def audit_note(folder: RunFolder) -> str | None:
+    """Say that a serious leakage check failed, or None."""
+    failed = [check.title for check in folder.audit.checks if check.status == "failed" and check.severity == "error"]
+    return f"Leakage checks failed: {'; '.join(failed)}. The scores may be too good." if failed else None
+
+
+def what_was_done(evaluation: Evaluation, folder: RunFolder) -> str:
+    """Describe the data and the models in two sentences."""
+    backbones = [name for name, scores in evaluation.models.items() if scores.kind == "backbone"]
+    ensembles = [name for name, scores in evaluation.models.items() if scores.kind == "ensemble"]
+    sentences = []
+    sentences.append(
+        f"{plural(evaluation.n_images, 'image')} of {plural(evaluation.n_lesions, 'lesion')} in "
+        f"{plural(len(evaluation.classes), 'class', 'classes')} ({folder.record.data.name}) were divided into "
+        f"{folder.folds.n_folds} folds; all images of a lesion are in the same fold."
+    )
+    if backbones:
+        sentences.append(
+            f"{plural(len(backbones), 'backbone')} ({listing(backbones)}) "
+            f"{'was' if len(backbones) == 1 else 'were'} trained once for each fold, without that fold."
+        )
+    if ensembles:
+        sentences.append(f"Their predictions were combined by {listing(ensembles)}.")
+    sentences.append("Every score comes from images that the scored network had not seen.")
+    return " ".join(sentences)
+
+
+def what_came_out(evaluation: Evaluation) -> str:
+    """Name the best model by macro F1 and by log-loss."""
+    return " ".join(_best_sentence(evaluation, metric) for metric in ("macro_f1", "log_loss"))
+
+
+def _best_sentence(evaluation: Evaluation, metric: str) -> str:
+    values = {
+        name: value for name, scores in evaluation.models.items() if (value := scores.overall[metric].value) is not None
+    }
+    if not values:
+        return f"{metric_label(metric)} is undefined for every model."
+    choose = min if METRICS[metric].better == "lower" else max
+    best = choose(values, key=lambda name: values[name])
+    words = estimate_words(evaluation.models[best].overall[metric])
+    extreme = "lowest" if METRICS[metric].better == "lower" else "highest"
+    return f"The {extreme} {_in_sentence(metric)} is that of {best}: {words}."
+
+
+def _in_sentence(metric: str) -> str:
+    label = metric_label(metric)
+    return label[0].lower() + label[1:]
+
+
+def what_differs(evaluation: Evaluation) -> tuple[str, ...]:
+    """Say for the ensembles and the best backbone whether the data show a difference."""
+    backbones = {name: scores.overall for name, scores in evaluation.models.items() if scores.kind == "backbone"}
+    worth_saying = {name for name, scores in evaluation.models.items() if scores.kind == "ensemble"}
+    if backbones:
+        worth_saying.add(best_model(backbones))
+    return tuple(
+        evidence_text(comparison)
+        for comparison in evaluation.comparisons
+        if comparison.metric in ("macro_f1", "log_loss") and {comparison.model, comparison.against} <= worth_saying
+    )
+
+
+def lead_model(evaluation: Evaluation) -> str:
+    """Return the model that is shown first: the ensemble with the highest macro F1, or such a backbone."""
+
+    def quality(name: str) -> float:
+        value = evaluation.models[name].overall["macro_f1"].value
+        return float("-inf") if value is None else value
+
+    ensembles = [name for name, scores in evaluation.models.items() if scores.kind == "ensemble"]
+    return max(ensembles or list(evaluation.models), key=quality)
