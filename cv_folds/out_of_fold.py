@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,8 +62,12 @@ class FoldLogits:
     @classmethod
     def load(cls, path: Path) -> FoldLogits:
         """Read what `save` wrote; a damaged file raises `DataError` that names it."""
+        mend = "delete its folder and run again"
+        if not zipfile.is_zipfile(path):
+            raise DataError(f"{path} is no out-of-fold file (missing, cut off or of another kind); {mend}")
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            # numpy leaves a file that it opened itself open when the archive turns out to be damaged
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 return cls(
                     backbone=str(stored["backbone"]),
                     fold=int(stored["fold"]),
@@ -70,10 +75,11 @@ class FoldLogits:
                     image_ids=frozen(stored["image_ids"], np.str_),
                     logits=frozen(stored["logits"], np.float64),
                 )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
             if isinstance(error, DataError):
                 raise
-            raise DataError(f"{path} is no out-of-fold file ({error}); delete its folder and run again") from error
+            # RuntimeError: zipfile's word for flags and methods that only damage can have set.
+            raise DataError(f"{path} is no out-of-fold file ({error}); {mend}") from error
 
 
 @dataclass(frozen=True, kw_only=True)

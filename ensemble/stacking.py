@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
+from threadpoolctl import threadpool_limits
 
 from cv_folds.arrays import BoolArray, FloatArray, IntArray, StrArray, frozen
 from cv_folds.errors import DataError, list_rows
@@ -83,8 +84,10 @@ class Stack:
         -------
         Stack
         """
-        penalty = choose_penalty(logits, labels, groups, settings)
-        return cls._fit(_features(logits), labels, [penalty], TOLERANCE, logits.shape[1])[0]
+        # The matrices are small: several threads wait for each other, and sum in an order that depends on their number.
+        with threadpool_limits(limits=1):
+            penalty = choose_penalty(logits, labels, groups, settings)
+            return cls._fit(_features(logits), labels, [penalty], TOLERANCE, logits.shape[1])[0]
 
     @classmethod
     def _fit(
