@@ -93,11 +93,20 @@ class Predictions:
         Raises
         ------
         DataError
-            When the file is missing or lacks columns, or a row is no probability vector.
+            When the file is missing, damaged or lacks columns, or a row is no probability vector.
         """
         if not path.is_file():
             raise DataError(f"{path} is missing; `hamcv run` writes it when all jobs are done")
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        try:
+            return cls._from_frame(pd.read_csv(path, dtype=str, keep_default_na=False), path, kinds)
+        except ValueError as error:
+            if isinstance(error, DataError):
+                raise
+            # pandas and numpy report an empty file, ragged rows and texts that are no numbers so.
+            raise DataError(f"{path} cannot be read ({error}); run `hamcv ensemble` on its folder again") from error
+
+    @classmethod
+    def _from_frame(cls, frame: pd.DataFrame, path: Path, kinds: Mapping[str, ModelKind]) -> Predictions:
         if absent := [name for name in ID_COLUMNS if name not in frame.columns]:
             raise DataError(f"{path}: missing columns {', '.join(absent)}")
         models: dict[str, dict[str, FloatArray]] = {}
