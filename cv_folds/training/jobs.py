@@ -10,6 +10,8 @@ import hashlib
 import io
 import json
 import os
+import resource
+import sys
 import time
 import zlib
 from collections.abc import Callable
@@ -124,6 +126,8 @@ class JobRecord(BaseModel):
     """Arithmetic of the training steps."""
     device: str
     """Where it ran."""
+    peak_memory_mib: float
+    """Largest resident memory of the process up to the end of the job."""
     files: dict[str, str]
     """File name to SHA-256."""
 
@@ -199,6 +203,7 @@ def run_job(spec: JobSpec) -> JobRecord:
         parameters=count_parameters(model),
         precision="bfloat16" if bfloat16 else "float32",
         device=spec.device,
+        peak_memory_mib=peak_memory_mib(),
         files={name: sha256(spec.folder / name) for name in (MODEL_FILE, LOGITS_FILE, HISTORY_FILE)},
     )
     content = record.model_dump(mode="json")
@@ -253,6 +258,12 @@ def write_history(path: Path, rows: tuple[EpochRow, ...]) -> None:
     writer.writeheader()
     writer.writerows(asdict(row) for row in rows)
     write_text(path, text.getvalue())
+
+
+def peak_memory_mib() -> float:
+    """Return the largest resident memory of this process so far, in MiB."""
+    # Linux counts in KiB, macOS in bytes.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def _initial_model(spec: JobSpec) -> nn.Module:

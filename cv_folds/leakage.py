@@ -1,0 +1,171 @@
+"""What could carry knowledge of a held-out image into its training, looked for and put in writing.
+
+Identical images under different lesion ids are merged into one group before splitting. Near-duplicates are not
+searched for here; the audit says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+from cv_folds.arrays import ByteArray, IntArray, StrArray, frozen
+from cv_folds.data.dataset import LesionDataset
+from cv_folds.files import write_json
+from cv_folds.splits import Folds, torn_groups
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagePair:
+    """Two images under different lesion ids that show, or may show, the same lesion."""
+
+    image_a: str
+    """Image id."""
+    image_b: str
+    """Image id."""
+    lesion_a: str
+    """Lesion id of `image_a`."""
+    lesion_b: str
+    """Lesion id of `image_b`."""
+    score: float
+    """Similarity; 1 for identical pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditCheck:
+    """One question asked of the data or the folds, and its answer."""
+
+    code: str
+    """Short, stable name."""
+    title: str
+    """The question."""
+    severity: Literal["error", "warning", "note"]
+    """How bad a failed check would be."""
+    status: Literal["passed", "failed", "not_applicable", "skipped"]
+    """The answer; not applicable differs from skipped."""
+    detail: str
+    """Figures behind the answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """All that was checked about leakage."""
+
+    checks: tuple[AuditCheck, ...]
+    """In the order of the report."""
+    merged_pairs: tuple[ImagePair, ...]
+    """Taken for one lesion and kept together."""
+    doubtful_pairs: tuple[ImagePair, ...]
+    """Left apart, for a person to look at."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of ``audit.json``."""
+        return {
+            "schema": 1,
+            "checks": [asdict(check) for check in self.checks],
+            "merged_pairs": [asdict(pair) for pair in self.merged_pairs],
+            "doubtful_pairs": [asdict(pair) for pair in self.doubtful_pairs],
+        }
+
+    def write(self, path: Path) -> None:
+        """Write ``audit.json`` atomically."""
+        write_json(path, self.to_json())
+
+
+def identical_images(dataset: LesionDataset, pixels: ByteArray) -> tuple[ImagePair, ...]:
+    """Find images of different lesion ids whose decoded pixels are the same.
+
+    Parameters
+    ----------
+    dataset : LesionDataset
+        Names the images and lesions.
+    pixels : (n, size, size, 3) uint8 array
+        Its decoded images, in its order.
+
+    Returns
+    -------
+    tuple of ImagePair
+        Chained: of three identical images, the first with the second and the second with the third.
+    """
+    by_content: dict[bytes, list[int]] = {}
+    for row, image in enumerate(pixels):
+        by_content.setdefault(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), []).append(row)
+    pairs = [pair for rows in by_content.values() for pair in pairwise(rows)]
+    images, lesions = dataset.image_ids.tolist(), dataset.lesion_ids.tolist()
+    return tuple(
+        ImagePair(image_a=images[a], image_b=images[b], lesion_a=lesions[a], lesion_b=lesions[b], score=1.0)
+        for a, b in pairs
+        if lesions[a] != lesions[b]
+    )
+
+
+def merge_groups(lesion_ids: StrArray, pairs: Sequence[ImagePair]) -> StrArray:
+    """Return (n,) group names: the lesion id, or for lesions joined by `pairs` the first of their ids."""
+    parent: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while (above := parent.get(name, name)) != name:
+            name = above
+        return name
+
+    for pair in pairs:
+        first, second = sorted((root(pair.lesion_a), root(pair.lesion_b)))
+        parent[second] = first
+    return frozen([root(lesion) for lesion in lesion_ids.tolist()])
+
+
+def audit_folds(folds: Folds, merged: Sequence[ImagePair]) -> Audit:
+    """Check finished folds for leakage and write down what was looked at.
+
+    Parameters
+    ----------
+    folds : Folds
+        The folds that the run uses.
+    merged : sequence of ImagePair
+        Identical images that were put into one group.
+    """
+    return Audit(
+        checks=(
+            _no_group_in_two_folds("L001", "Is any lesion in two folds?", folds.lesion_ids, folds.folds),
+            _no_group_in_two_folds("L002", "Is any group of merged lesions in two folds?", folds.groups, folds.folds),
+            AuditCheck(
+                code="L003",
+                title="Is every image held out exactly once?",
+                severity="error",
+                status="passed",
+                detail=f"{len(folds.image_ids)} images in {folds.n_folds} folds, each image id in one row",
+            ),
+            AuditCheck(
+                code="L004",
+                title="Are identical images under different lesion ids kept together?",
+                severity="error",
+                status="passed" if merged else "not_applicable",
+                detail=f"{len(merged)} pairs of identical images across lesion ids"
+                + (", merged into one group each" if merged else ""),
+            ),
+            AuditCheck(
+                code="L005",
+                title="Are near-duplicates under different lesion ids kept together?",
+                severity="warning",
+                status="skipped",
+                detail="not searched for: views of one lesion that carry different lesion ids may stand in two folds",
+            ),
+        ),
+        merged_pairs=tuple(merged),
+        doubtful_pairs=(),
+    )
+
+
+def _no_group_in_two_folds(code: str, title: str, groups: StrArray, folds: IntArray) -> AuditCheck:
+    torn = torn_groups(groups, folds)
+    return AuditCheck(
+        code=code,
+        title=title,
+        severity="error",
+        status="failed" if torn else "passed",
+        detail=f"{len(torn)} of {len(set(groups.tolist()))} stand in more than one fold",
+    )

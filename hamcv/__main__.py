@@ -1,0 +1,5 @@
+"""``python -m hamcv``."""
+
+from hamcv.cli import main
+
+main()

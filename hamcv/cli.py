@@ -1,0 +1,250 @@
+"""The command line: parse, call one function, print."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, NoReturn, TypeAlias
+
+import typer
+from rich.console import Console
+
+from cv_folds.data.demo import write_demo_set
+from cv_folds.errors import HamcvError, UsageError
+from cv_folds.splits import make_folds
+from hamcv import __version__
+from hamcv.config import RunConfig, recipes, resolve
+from hamcv.run import RunOptions, preflight, run
+from hamcv.screens import (
+    show_dataset,
+    show_doctor,
+    show_folds,
+    show_leaderboard,
+    show_plan,
+    show_recipes,
+    show_written,
+)
+from hamcv.sources import choose_data, open_dataset
+
+app = typer.Typer(
+    name="hamcv",
+    help="Lesion-grouped cross-validation and ensembling of skin-lesion classifiers on HAM10000.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data_app = typer.Typer(help="Look at data sets.", no_args_is_help=True)
+recipes_app = typer.Typer(help="List the recipes that come with hamcv.", invoke_without_command=True)
+app.add_typer(data_app, name="data")
+app.add_typer(recipes_app, name="recipes")
+
+DataOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="PATH",
+        help="Folder of HAM10000. Without it: HAMCV_DATA, else data/ham10000 here, else the built-in demo set.",
+    ),
+]
+
+
+@app.command("run")
+def run_command(
+    *,
+    data: DataOption = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Run folder [default: runs/DATA-RECIPE].")] = None,
+    folds: Annotated[int | None, typer.Option(help="Number of lesion-grouped folds [default: 5].")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE.toml", help="Settings to start from; see `hamcv recipes`.")
+    ] = None,
+    backbones: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="torchvision classification models, separated by commas.")
+    ] = None,
+    image_size: Annotated[int | None, typer.Option(metavar="N", help="Side of the images in pixels.")] = None,
+    epochs: Annotated[int | None, typer.Option(metavar="N", help="Most epochs.")] = None,
+    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Images a step.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="imagenet|none|FOLDER", help="Where the models start from.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of folds, training and intervals.")] = None,
+    device: Annotated[str | None, typer.Option(metavar="auto|cpu|cuda|cuda:N", help="Where to compute.")] = None,
+    limit_lesions: Annotated[
+        int | None, typer.Option(metavar="N", help="Work on a random subset of about this many lesions.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Jobs side by side [default: CPU cores; 1 on a GPU].")
+    ] = None,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="End at the first failed job.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, show the plan, write no run.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start afresh in an existing run folder.")] = False,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="key=value", help="Any setting, e.g. training.epochs=12.")
+    ] = None,
+) -> None:
+    """Split, train, ensemble, report: the whole cross-validation in one command.
+
+    A run folder that exists is resumed when its settings are the same.
+    """
+    config = _config(
+        data,
+        recipe,
+        {
+            "folds": folds,
+            "backbones": None if backbones is None else [name.strip() for name in backbones.split(",")],
+            "training.image_size": image_size,
+            "training.epochs": epochs,
+            "training.batch_size": batch_size,
+            "weights": weights,
+            "seed": seed,
+            "device": device,
+            "limit_lesions": limit_lesions,
+        },
+        assignments or [],
+    )
+    if dry_run:
+        show_plan(config, preflight(config, download=False), Console())
+        return
+    folder = out if out is not None else Path("runs", f"{Path(config.data).name}-{config.recipe}")
+    result = run(
+        config,
+        RunOptions(out=folder, jobs=jobs, fail_fast=fail_fast, overwrite=overwrite),
+        _stderr(),
+    )
+    show_leaderboard(result.evaluation, Console())
+    show_written(result.files, Console())
+
+
+@app.command("report")
+def report_command(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    formats: Annotated[str, typer.Option("--format", metavar="html,pdf", help="What to write.")] = "html,pdf",
+) -> None:
+    """Score the stored predictions of a run and write its reports again, without training."""
+    from hamcv.evaluation import report_run
+
+    evaluation, files = report_run(run_folder, [name.strip() for name in formats.split(",")])
+    show_leaderboard(evaluation, Console())
+    show_written(files, Console())
+
+
+@app.command("predict")
+def predict_command(
+    source: Annotated[Path, typer.Argument(metavar="RUN|BUNDLE", help="A run folder or a predictor bundle.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    output: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="[default: stdout]")] = None,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N", help="Where to compute.")] = "auto",
+) -> None:
+    """Classify images with the ensemble: label, probabilities, prediction set and spread, as CSV."""
+    from hamcv.prediction import predict_files
+
+    table = predict_files(source, images, device=device)
+    if output is None:
+        sys.stdout.write(table.csv)
+    else:
+        table.write(output)
+        show_written((output,), Console())
+    table.refuse_unreadable()
+
+
+@app.command("folds")
+def folds_command(
+    out: Annotated[Path, typer.Option(metavar="FILE.csv", help="Where to write.")],
+    *,
+    data: DataOption = None,
+    folds: Annotated[int, typer.Option(help="Number of folds.")] = 5,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the folds.")] = 0,
+) -> None:
+    """Write stratified, lesion-grouped folds as CSV: image_id, lesion_id, group, label, fold."""
+    made = make_folds(open_dataset(choose_data(data).data), n_folds=folds, seed=seed)
+    made.write_csv(out)
+    show_folds(made, Console())
+    show_written((out,), Console())
+
+
+@data_app.command("info")
+def info_command(path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder of a data set.")]) -> None:
+    """Print what was understood: classes, lesions, missing values, image sizes, unreadable files."""
+    show_dataset(open_dataset(choose_data(str(path)).data), Console())
+
+
+@data_app.command("demo")
+def demo_command(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder to write; must not exist or be empty.")],
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the pictures.")] = 0,
+) -> None:
+    """Write the generated demo set in HAM10000's layout."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UsageError(f"{path}: exists and is not empty; name a new folder")
+    write_demo_set(path, seed=seed)
+    show_dataset(open_dataset(choose_data(str(path)).data), Console())
+
+
+@recipes_app.callback()
+def recipes_command(context: typer.Context) -> None:
+    """List the recipes with one line each."""
+    if context.invoked_subcommand is None:
+        show_recipes(recipes(), Console())
+
+
+@recipes_app.command("show")
+def recipe_command(name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a recipe.")]) -> None:
+    """Print the TOML of a recipe."""
+    found = {recipe.name: recipe for recipe in recipes()}
+    if name not in found:
+        raise UsageError(f"{name}: no such recipe; there are {', '.join(found)}")
+    typer.echo(found[name].text, nl=False)
+
+
+@app.command("doctor")
+def doctor_command() -> None:
+    """Show versions, devices, memory and weights found; say what is missing and how to get it."""
+    show_doctor(Console())
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, help="Print the version and end.", callback=lambda on: _version(on)),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+def main() -> NoReturn:
+    """Run the command line; the exit codes are those of the contract."""
+    signal.signal(signal.SIGINT, _end_by_signal)
+    signal.signal(signal.SIGTERM, _end_by_signal)
+    try:
+        app()
+    except HamcvError as error:
+        _stderr().print(f"hamcv: {error}", markup=False, highlight=False, soft_wrap=True, style="red")
+        sys.exit(error.exit_code)
+    sys.exit(0)
+
+
+def _end_by_signal(number: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
+
+
+def _version(on: bool) -> None:
+    if on:
+        typer.echo(f"hamcv {__version__}")
+        raise typer.Exit
+
+
+def _stderr() -> Console:
+    return Console(stderr=True)
+
+
+def _config(data: str | None, recipe: str | None, options: dict[str, Any], assignments: list[str]) -> RunConfig:
+    """Settle the data first: the demo set brings a recipe of its own."""
+    if recipe is not None and Path(recipe).is_file() and data is None:
+        # A stored config.toml names its data.
+        return resolve(recipe, options, assignments)
+    choice = choose_data(data)
+    chosen = recipe if recipe is not None else ("demo" if choice.data == "demo" else "default")
+    return resolve(chosen, options | {"data": choice.data}, assignments)

@@ -1,0 +1,217 @@
+"""Every setting of a run: from recipe, options and ``--set`` to one checked, frozen object and back to TOML."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from cv_folds.errors import UsageError, list_rows
+from cv_folds.training.backbones import DEFAULT_BACKBONES, check_backbone
+from cv_folds.training.settings import TrainingSettings
+from ensemble.settings import EnsembleSettings
+from reports.settings import ReportSettings
+
+DEMO = "demo"
+"""Value of `RunConfig.data` for the built-in demo set."""
+
+
+class RunConfig(BaseModel):
+    """What determines the results of a run; ``config.toml`` holds it resolved."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    recipe: str = "default"
+    """Name of the recipe that the settings started from."""
+    data: str = DEMO
+    """Folder of the data, or ``demo``."""
+    limit_lesions: int | None = Field(default=None, ge=1)
+    """Work on a random subset of about this many lesions."""
+    folds: int = Field(default=5, ge=2, le=100)
+    """Number of cross-validation folds."""
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Seed of folds, training and intervals."""
+    backbones: tuple[str, ...] = Field(default=DEFAULT_BACKBONES, min_length=1)
+    """Names of torchvision classification models."""
+    weights: str = "imagenet"
+    """``imagenet``, ``none``, or a folder of weight files."""
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda|cuda:\d+)$")
+    """Where to compute."""
+    training: TrainingSettings = TrainingSettings()
+    """How each model is trained."""
+    ensemble: EnsembleSettings = EnsembleSettings()
+    """How their outputs are combined."""
+    report: ReportSettings = ReportSettings()
+    """How the results are scored and shown."""
+
+    @field_validator("backbones")
+    @classmethod
+    def _known_and_named_once(cls, backbones: tuple[str, ...]) -> tuple[str, ...]:
+        for name in backbones:
+            check_backbone(name)
+        if len(set(backbones)) < len(backbones):
+            raise ValueError("every backbone may be named once only")
+        return backbones
+
+    @field_validator("weights")
+    @classmethod
+    def _absolute_folder(cls, weights: str) -> str:
+        return weights if weights in ("imagenet", "none") else str(Path(weights).expanduser().absolute())
+
+    def to_toml(self) -> str:
+        """Return the content of ``config.toml``; settings that are not set are left out."""
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A named set of settings."""
+
+    name: str
+    """File name without ``.toml``."""
+    description: str
+    """One line."""
+    text: str
+    """The TOML."""
+
+
+def recipes() -> tuple[Recipe, ...]:
+    """Return the recipes that come with hamcv, `default` first."""
+    found = []
+    for entry in files("hamcv").joinpath("recipes").iterdir():
+        if entry.name.endswith(".toml"):
+            text = entry.read_text(encoding="utf-8")
+            description = str(tomllib.loads(text)["description"])
+            found.append(Recipe(name=entry.name.removesuffix(".toml"), description=description, text=text))
+    return tuple(sorted(found, key=lambda recipe: (recipe.name != "default", recipe.name)))
+
+
+def resolve(recipe: str, options: Mapping[str, Any], assignments: Sequence[str] = ()) -> RunConfig:
+    """Lay recipe, options and assignments over the `default` recipe and check the result.
+
+    Parameters
+    ----------
+    recipe : str
+        Name of a recipe, or a TOML file.
+    options : mapping
+        Dotted key to value; values of None are passed over.
+    assignments : sequence of str
+        ``key=value`` with a dotted key and a TOML value (a bare word is taken as text).
+
+    Raises
+    ------
+    UsageError
+        Naming every wrong setting, its value and what is allowed.
+    """
+    name, table = _read_recipe(recipe)
+    merged = _merge(_read_recipe("default")[1], table)
+    merged.pop("description", None)
+    merged.setdefault("recipe", name)
+    changes = {key: value for key, value in options.items() if value is not None}
+    changes |= dict(_assignment(text) for text in assignments)
+    for key, value in changes.items():
+        _set(merged, key, value)
+    return check(merged)
+
+
+def check(table: Mapping[str, Any]) -> RunConfig:
+    """Validate a table of settings; `UsageError` lists all that is wrong."""
+    try:
+        return RunConfig.model_validate(table)
+    except ValidationError as error:
+        raise UsageError("wrong settings:\n" + list_rows([_complaint(detail) for detail in error.errors()])) from None
+
+
+def read_config(path: Path) -> RunConfig:
+    """Read a ``config.toml``."""
+    return check(_parse(path, path.read_text(encoding="utf-8")))
+
+
+def differences(old: RunConfig, new: RunConfig) -> list[str]:
+    """Return ``key: old -> new`` for every setting that differs."""
+    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    return [
+        f"{key}: {before.get(key)} -> {after.get(key)}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    ]
+
+
+def _read_recipe(recipe: str) -> tuple[str, dict[str, Any]]:
+    for known in recipes():
+        if known.name == recipe:
+            return known.name, tomllib.loads(known.text)
+    path = Path(recipe)
+    if path.is_file():
+        return path.stem, _parse(path, path.read_text(encoding="utf-8"))
+    names = ", ".join(known.name for known in recipes())
+    raise UsageError(f"--recipe {recipe}: neither a recipe ({names}) nor a TOML file")
+
+
+def _parse(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: is no valid TOML: {error}") from error
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        known = merged.get(key)
+        merged[key] = _merge(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    key, separator, value = text.partition("=")
+    if not separator or not key.strip():
+        raise UsageError(f"--set {text}: write key=value, for example --set training.epochs=12")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
+def _set(table: dict[str, Any], key: str, value: Any) -> None:
+    *above, last = key.split(".")
+    for part in above:
+        inner = table.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise UsageError(f"--set {key}: {part} is a single value, not a table")
+        table = inner
+    table[last] = value
+
+
+def _complaint(detail: Any) -> str:
+    key = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return f"{key}: there is no such setting; allowed here: {', '.join(_allowed(detail['loc'][:-1]))}"
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    return f"{key} = {detail['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _allowed(location: tuple[str | int, ...]) -> list[str]:
+    model: type[BaseModel] = RunConfig
+    for part in location:
+        inner = model.model_fields[str(part)].annotation
+        assert isinstance(inner, type)
+        assert issubclass(inner, BaseModel)
+        model = inner
+    return sorted(model.model_fields)
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

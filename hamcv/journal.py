@@ -1,0 +1,157 @@
+"""``run.json``: what ran, on what, how long each stage took and how it ended."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+import hamcv
+from cv_folds.data.dataset import LesionDataset
+from cv_folds.files import write_json
+from cv_folds.training.schedule import JobOutcome
+from hamcv.config import RunConfig
+
+PACKAGES = ("torch", "torchvision", "scikit-learn", "imbalanced-learn", "numpy", "pandas", "pillow", "typst")
+
+
+class RunJournal:
+    """Keeps ``run.json`` up to date while a run goes on.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    config : RunConfig
+        The settings of the run.
+    dataset : LesionDataset
+        What it works on.
+    device : str
+        ``cpu``, ``cuda`` or ``cuda:N``.
+    threads : int
+        CPU threads of each job.
+    """
+
+    def __init__(self, path: Path, config: RunConfig, dataset: LesionDataset, device: str, threads: int) -> None:
+        self._path = path
+        self._content: dict[str, Any] = {
+            "schema": 1,
+            "status": "running",
+            "recipe": config.recipe,
+            "started": _now(),
+            "finished": None,
+            "versions": versions(),
+            "platform": platform.platform(),
+            "device": {"kind": torch.device(device).type, "name": device_name(device), "threads": threads},
+            "git_revision": git_revision(),
+            "data": {
+                "name": dataset.name,
+                "fingerprint": dataset.fingerprint,
+                "demo": dataset.demo,
+                "n_images": len(dataset),
+                "n_lesions": dataset.n_lesions,
+                "images_per_class": dataset.class_counts(),
+                "lesions_per_class": dataset.lesion_counts(),
+            },
+            "weights": config.weights if config.weights in ("imagenet", "none") else f"folder {config.weights}",
+            "seconds": {},
+            "images_per_second": None,
+            "peak_memory_mib": None,
+            "jobs": [],
+        }
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage; what it took is written when it ends, however it ends."""
+        start = time.perf_counter()
+        self._write()
+        try:
+            yield
+        finally:
+            self._content["seconds"][name] = round(time.perf_counter() - start, 3)
+            self._write()
+
+    def jobs(self, outcomes: tuple[JobOutcome, ...], peak_memory_mib: float) -> None:
+        """Record how the jobs ended and the memory they took."""
+        self._content["jobs"] = [_job(outcome) for outcome in outcomes]
+        speeds = [outcome.record.images_per_second for outcome in outcomes if outcome.record is not None]
+        self._content["images_per_second"] = len(speeds) / sum(1 / speed for speed in speeds) if speeds else None
+        self._content["peak_memory_mib"] = round(peak_memory_mib, 1)
+        self._write()
+
+    def end(self, status: Literal["done", "failed", "interrupted"]) -> None:
+        """Record how the run ended."""
+        self._content |= {"status": status, "finished": _now()}
+        self._write()
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds of the stages so far."""
+        return dict(self._content["seconds"])
+
+    def _write(self) -> None:
+        write_json(self._path, self._content)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of hamcv, Python and the packages that the results depend on."""
+    found = {"hamcv": hamcv.__version__, "python": platform.python_version()}
+    return found | {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
+def device_name(device: str) -> str:
+    """Return the name of the accelerator or of the processor, as the system gives it."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def git_revision() -> str | None:
+    """Return the revision of the checkout that the code runs from, with a mark when it was changed; else None."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip() or None
+
+
+def cpu_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _job(outcome: JobOutcome) -> dict[str, Any]:
+    record = outcome.record
+    return {
+        "backbone": outcome.backbone,
+        "fold": outcome.fold,
+        "status": "done" if record is not None else "failed",
+        "seconds": record.seconds if record is not None else None,
+        "images_per_second": record.images_per_second if record is not None else None,
+        "best_epoch": record.best_epoch if record is not None else None,
+        "epochs_run": record.epochs_run if record is not None else None,
+        "error": outcome.error,
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

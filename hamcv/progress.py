@@ -1,0 +1,123 @@
+"""What a person sees while jobs run: jobs done, the epochs under way, images per second, time left.
+
+The workers leave their state in small files; a thread here reads them twice a second. Nothing is drawn when stderr
+is no terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from cv_folds.training.jobs import PROGRESS_FILE, JobSpec
+from cv_folds.training.schedule import JobOutcome
+
+
+class JobProgress:
+    """Bars for all jobs together and for each one under way.
+
+    Parameters
+    ----------
+    specs : sequence of JobSpec
+        All jobs that will run.
+    side_by_side : int
+        How many run at a time; for the time left.
+    console : rich.console.Console
+        On stderr.
+    """
+
+    def __init__(self, specs: Sequence[JobSpec], side_by_side: int, console: Console) -> None:
+        self._specs = {(spec.backbone, spec.fold): spec for spec in specs}
+        self._side_by_side = side_by_side
+        self._seconds: dict[str, list[float]] = {}
+        self._bars: dict[tuple[str, int], TaskID] = {}
+        # The bars are looked after by a thread, jobs end in the main one.
+        self._lock = threading.Lock()
+        self.bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            refresh_per_second=4,
+        )
+        self._all = self.bars.add_task("jobs", total=len(specs), note="")
+
+    def finished(self, outcome: JobOutcome) -> None:
+        """Take a job that ended off the list of those under way."""
+        key = (outcome.backbone, outcome.fold)
+        with self._lock:
+            del self._specs[key]
+            if outcome.record is not None:
+                self._seconds.setdefault(outcome.backbone, []).append(outcome.record.seconds)
+            if (bar := self._bars.pop(key, None)) is not None:
+                self.bars.remove_task(bar)
+            self.bars.update(self._all, advance=1, note=self._time_left())
+
+    def look(self) -> None:
+        """Read the state that the workers left."""
+        with self._lock:
+            for key, spec in self._specs.items():
+                self._look_at(key, spec)
+
+    def _look_at(self, key: tuple[str, int], spec: JobSpec) -> None:
+        try:
+            state = json.loads((spec.folder / PROGRESS_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return
+        if key not in self._bars:
+            self._bars[key] = self.bars.add_task(f"  {spec.name}", total=None, note="")
+        steps = int(state["steps"])
+        done = (int(state["epoch"]) - 1) * steps + int(state["step"])
+        note = f"epoch {state['epoch']}/{spec.settings.epochs}  {state['images_per_second']:.0f} images/s"
+        self.bars.update(self._bars[key], completed=done, total=steps * spec.settings.epochs, note=note)
+
+    def _time_left(self) -> str:
+        """Estimate from the finished jobs: a backbone without one is taken to cost the mean of the others."""
+        means = {backbone: sum(seconds) / len(seconds) for backbone, seconds in self._seconds.items()}
+        if not means or not self._specs:
+            return ""
+        usual = sum(means.values()) / len(means)
+        waiting = sum(means.get(backbone, usual) for backbone, _ in self._specs)
+        left = round(waiting / self._side_by_side)
+        return f"about {left // 60} min {left % 60:02d} s left"
+
+
+@contextmanager
+def job_progress(specs: Sequence[JobSpec], side_by_side: int, console: Console) -> Iterator[JobProgress]:
+    """Show the progress of jobs until the block ends."""
+    progress = JobProgress(specs, side_by_side, console)
+    for spec in specs:
+        (spec.folder / PROGRESS_FILE).unlink(missing_ok=True)
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.5):
+            progress.look()
+
+    watcher = threading.Thread(target=watch, name="job-progress", daemon=True)
+    with progress.bars:
+        if console.is_terminal:
+            watcher.start()
+        try:
+            yield progress
+        finally:
+            ended.set()
+            if watcher.ident is not None:
+                watcher.join()
+
+
+@contextmanager
+def image_progress(title: str, total: int, console: Console) -> Iterator[Progress]:
+    """Show a bar over images; its only task is the first of `Progress.task_ids`."""
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bars:
+        bars.add_task(title, total=total)
+        yield bars

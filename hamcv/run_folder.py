@@ -1,0 +1,99 @@
+"""The run folder as one writer's property: locked while in use, resumed or refused by its settings."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cv_folds.errors import RunFolderBusyError, UsageError, list_rows
+from cv_folds.files import write_text
+from hamcv.config import RunConfig, differences, read_config
+
+CONFIG_FILE = "config.toml"
+LOCK_FILE = ".lock"
+
+
+@contextmanager
+def open_run_folder(folder: Path, config: RunConfig, *, overwrite: bool) -> Iterator[None]:
+    """Take hold of a run folder: a new one, one with the same settings, or one that may be overwritten.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when missing.
+    config : RunConfig
+        The settings of this run; written to ``config.toml``.
+    overwrite : bool
+        Remove what an earlier run left there.
+
+    Raises
+    ------
+    RunFolderBusyError
+        When another process holds the folder.
+    UsageError
+        When the folder holds something else, or a run with other settings (the difference is shown).
+    """
+    _refuse_foreign(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {folder}: cannot be made ({error.strerror}); name another folder") from error
+    with _locked(folder):
+        if overwrite:
+            _clear(folder)
+        elif (folder / CONFIG_FILE).is_file():
+            _refuse_other_settings(folder, config)
+        write_text(folder / CONFIG_FILE, config.to_toml())
+        yield
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    path = folder / LOCK_FILE
+    # `lockf`, not `flock`: the lock must not live on in a worker that outlives its parent.
+    with path.open("a+", encoding="ascii") as stream:
+        try:
+            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            stream.seek(0)
+            holder = stream.read().strip() or "unknown"
+            raise RunFolderBusyError(
+                f"{folder} is in use by another process (id {holder}); wait for it or choose another --out"
+            ) from error
+        stream.truncate(0)
+        stream.write(str(os.getpid()))
+        stream.flush()
+        yield
+
+
+def _refuse_foreign(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--out {folder}: is a file; name a folder")
+    if folder.is_dir() and not (folder / CONFIG_FILE).is_file():
+        content = [path.name for path in folder.iterdir() if path.name != LOCK_FILE]
+        if content:
+            raise UsageError(
+                f"--out {folder}: holds {', '.join(sorted(content)[:5])} and no run; name a new or empty folder"
+            )
+
+
+def _refuse_other_settings(folder: Path, config: RunConfig) -> None:
+    if changed := differences(read_config(folder / CONFIG_FILE), config):
+        raise UsageError(
+            f"{folder} holds a run with other settings:\n{list_rows(changed)}\n"
+            "Repeat those settings to resume it, choose another --out, or start afresh with --overwrite."
+        )
+
+
+def _clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.name == LOCK_FILE:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

@@ -1,0 +1,143 @@
+"""What the commands print: each takes a result and a console, computes nothing that others need."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from cv_folds.data.dataset import LesionDataset
+from cv_folds.errors import DataError, list_rows
+from cv_folds.images import decode_rgb
+from cv_folds.splits import Folds, make_folds
+from hamcv.config import Recipe, RunConfig
+from hamcv.health import examine
+from hamcv.run import Preflight
+from hamcv.sources import DEMO_BANNER
+from reports.results import Estimate, Evaluation
+
+LEADERBOARD = ("balanced_accuracy", "macro_f1", "macro_auc", "log_loss", "brier", "ece")
+
+
+def show_leaderboard(evaluation: Evaluation, console: Console) -> None:
+    """Print the models with their main metrics and intervals, best macro F1 first."""
+    if evaluation.demo:
+        console.print(DEMO_BANNER, style="yellow", markup=False)
+    table = Table(
+        title=f"Out-of-fold scores with 95 % lesion-bootstrap intervals "
+        f"({evaluation.n_images} images, {evaluation.n_lesions} lesions)",
+        title_justify="left",
+    )
+    table.add_column("model", no_wrap=True)
+    for metric in LEADERBOARD:
+        table.add_column(metric, justify="right")
+
+    def rank(name: str) -> float:
+        value = evaluation.models[name].overall["macro_f1"].value
+        return -1.0 if value is None else value
+
+    for name in sorted(evaluation.models, key=rank, reverse=True):
+        overall = evaluation.models[name].overall
+        table.add_row(name, *(_estimate(overall[metric]) for metric in LEADERBOARD))
+    console.print(table)
+
+
+def show_written(files: Sequence[Path], console: Console) -> None:
+    """Print where the results are."""
+    for path in files:
+        console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def show_dataset(dataset: LesionDataset, console: Console) -> None:
+    """Print what a reader understood, and decode every image to find unreadable ones.
+
+    Raises
+    ------
+    DataError
+        After everything was printed, when images cannot be decoded.
+    """
+    if dataset.demo:
+        console.print(DEMO_BANNER, style="yellow", markup=False)
+    console.print(f"{dataset.root}", markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        f"{len(dataset)} images of {dataset.n_lesions} lesions, fingerprint {dataset.fingerprint[:16]}", highlight=False
+    )
+    table = Table("class", "images", "share", "lesions")
+    lesions = dataset.lesion_counts()
+    for name, images in dataset.class_counts().items():
+        table.add_row(name, str(images), f"{images / len(dataset):.1%}", str(lesions[name]))
+    console.print(table)
+    per_lesion = Counter(Counter(dataset.lesion_ids.tolist()).values())
+    console.print(
+        "images per lesion: " + ", ".join(f"{n} x {size}" for size, n in sorted(per_lesion.items())), highlight=False
+    )
+    columns = {"dx_type": dataset.dx_types, "sex": dataset.sexes, "localization": dataset.localizations}
+    missing = {"age": int(np.isnan(dataset.ages).sum())} | {
+        name: int(np.isin(values, ("", "unknown")).sum()) for name, values in columns.items()
+    }
+    console.print("missing or unknown: " + ", ".join(f"{key} {n}" for key, n in missing.items()), highlight=False)
+    sizes: Counter[str] = Counter()
+    unreadable = []
+    for path in dataset.paths:
+        try:
+            image = decode_rgb(path)
+        except DataError as error:
+            unreadable.append(str(error))
+        else:
+            sizes[f"{image.width}x{image.height}"] += 1
+    console.print("sizes: " + ", ".join(f"{size} ({n})" for size, n in sizes.most_common(8)), highlight=False)
+    if unreadable:
+        raise DataError(f"{len(unreadable)} images cannot be used:\n" + list_rows(unreadable))
+    console.print("every image can be read", highlight=False)
+
+
+def show_folds(folds: Folds, console: Console) -> None:
+    """Print lesions, images and images of each class in each fold."""
+    rows = folds.table()
+    table = Table(*rows[0])
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    console.print(table)
+
+
+def show_plan(config: RunConfig, found: Preflight, console: Console) -> None:
+    """Print what a run would do."""
+    dataset = found.dataset
+    if dataset.demo:
+        console.print(DEMO_BANNER, style="yellow", markup=False)
+    console.print(
+        f"{dataset.root}: {len(dataset)} images of {dataset.n_lesions} lesions", highlight=False, soft_wrap=True
+    )
+    show_folds(make_folds(dataset, n_folds=config.folds, seed=config.seed), console)
+    for backbone, weights in found.weights.items():
+        start = "random weights" if weights is None else str(weights.path)
+        console.print(f"{backbone}: {config.folds} trainings from {start}", highlight=False, soft_wrap=True)
+    console.print(f"device: {found.device}", highlight=False)
+    console.print(config.to_toml(), markup=False, highlight=False)
+    console.print("Nothing was trained or written.", highlight=False)
+
+
+def show_recipes(found: Sequence[Recipe], console: Console) -> None:
+    """Print the recipes with one line each."""
+    for recipe in found:
+        console.print(f"{recipe.name:<10} {recipe.description}", markup=False, highlight=False, soft_wrap=True)
+
+
+def show_doctor(console: Console) -> None:
+    """Print what `hamcv.health.examine` found."""
+    table = Table("what", "found", "mend")
+    for finding in examine():
+        table.add_row(finding.what, finding.found, finding.mend)
+    console.print(table)
+
+
+def _estimate(estimate: Estimate) -> str:
+    if estimate.value is None:
+        return "n/a"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.3f}"
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
