@@ -59,7 +59,11 @@ def build_document(folder: RunFolder, evaluation: Evaluation, predictions: Predi
         _calibration(curves, evaluation, looks),
         _training(folder, looks),
         _run(folder),
-        Section(name="method", title="Method and limits", blocks=method_notes.method_notes(_resamples(folder))),
+        Section(
+            name="method",
+            title="Method and limits",
+            blocks=(*method_notes.method_notes(_resamples(folder)), method_notes.glossary()),
+        ),
     )
     return Document(
         title="Cross-validation report",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from reports.document import Paragraph
+from reports.document import Cell, Column, Paragraph, Table
 from reports.equal_mass import N_BINS
+from reports.wording import METRICS
 
 FOR_CLINICIANS = Paragraph(
     title="For a clinician.",
@@ -22,6 +23,24 @@ FOR_STATISTICIANS = Paragraph(
     "of training nor the choice of the best model on the same images is in them, and they are not adjusted for "
     "multiple comparisons. The spread between folds mixes both sources and is shown apart.",
 )
+
+
+def glossary() -> Table:
+    """Return what every score means and which direction is good."""
+    return Table(
+        name="glossary",
+        caption="What the scores mean.",
+        columns=(
+            Column(label="Score", numeric=False),
+            Column(label="Better", numeric=False),
+            Column(label="Meaning", numeric=False),
+        ),
+        rows=tuple(
+            (Cell(text=words.label), Cell(text=words.better), Cell(text=words.explain))
+            for words in METRICS.values()
+            if words.better != "neither"
+        ),
+    )
 
 
 def method_notes(resamples: str) -> tuple[Paragraph, ...]:
@@ -51,7 +70,10 @@ def method_notes(resamples: str) -> tuple[Paragraph, ...]:
         ),
         Paragraph(
             title="Intervals.",
-            text=f"Percentile bootstrap over lesions, {resamples} resamples: all images of a drawn lesion come together.",
+            text=f"Percentile bootstrap over lesions, {resamples} resamples; the images of a drawn lesion stay "
+            "together. The noise of a resample can only widen a calibration error, so the interval of the ECE is "
+            "shifted by its bootstrap bias. An interval that needs a value in at least 90 % of the resamples and "
+            "lacks it is left out.",
         ),
         Paragraph(
             title="Calibration.",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+import shutil
+import tempfile
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
@@ -12,11 +14,14 @@ from typing import Any
 
 import matplotlib
 import typst
+from matplotlib.ft2font import FT2Font
 
 from reports.document import Block, Cell, Document, Figure, Group, Table
 
 WIDTH = re.compile(r'viewBox="0 0 ([\d.]+) ')
-WIDE_WORDS = 24
+FONT_FOLDER = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+FIGURE_FONTS = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf")
+PROSE = 40
 
 
 def render_pdf(document: Document) -> bytes:
@@ -31,18 +36,37 @@ def render_pdf(document: Document) -> bytes:
     -------
     bytes
         PDF 1.7 after PDF/UA-1 (tagged, with a text alternative for every figure). The same document gives the same
-        bytes: the only date inside is that of the run.
+        bytes on every machine: the only date inside is that of the run, the only fonts are those of typst and
+        matplotlib. Names in letters that these fonts lack are set in the machine's fonts, and the file then does
+        not claim PDF/UA-1, which forbids letters without a shape.
     """
     template = resources.files("reports").joinpath("templates", "report.typ").read_bytes()
-    # The figures are measured by matplotlib in its own DejaVu Sans, so the page must set them in the same font.
-    fonts = typst.Fonts(include_system_fonts=False, font_paths=[Path(matplotlib.get_data_path()) / "fonts" / "ttf"])
-    return typst.compile(
-        template,
-        font_paths=fonts,
-        sys_inputs={"data": json.dumps(document_json(document), ensure_ascii=False)},
-        pdf_standards=["ua-1"],
-        timestamp=document.date,
-    )
+    data = json.dumps(document_json(document), ensure_ascii=False)
+    letters = _letters()
+    common = all(ord(letter) in letters for letter in set(data))
+    with tempfile.TemporaryDirectory() as folder:
+        return typst.compile(
+            template,
+            font_paths=_fonts(Path(folder), of_machine=not common),
+            sys_inputs={"data": data},
+            pdf_standards=["ua-1"] if common else [],
+            timestamp=document.date,
+        )
+
+
+def _letters() -> Collection[int]:
+    """Return the code points of the font that stands in for all others."""
+    return FT2Font(str(FONT_FOLDER / FIGURE_FONTS[0])).get_charmap().keys()
+
+
+def _fonts(folder: Path, *, of_machine: bool) -> typst.Fonts:
+    """Offer typst's own fonts and the one that matplotlib measured the figures in.
+
+    Not the whole folder of matplotlib: its last-resort font would replace every label with one unknown letter.
+    """
+    for name in FIGURE_FONTS:
+        shutil.copy(FONT_FOLDER / name, folder)
+    return typst.Fonts(include_system_fonts=of_machine, font_paths=[folder])
 
 
 def document_json(document: Document) -> dict[str, Any]:
@@ -86,14 +110,12 @@ def _block_json(block: Block, numbers: Mapping[str, str]) -> dict[str, Any]:
 
 def _table_json(table: Table) -> dict[str, Any]:
     notes = table.notes
-    longest = [max((len(row[place].text) for row in table.rows), default=0) for place in range(len(table.columns))]
     return {
         "kind": table.kind,
         "caption": table.caption,
-        "columns": [
-            {"label": column.label, "numeric": column.numeric, "wide": not column.numeric and length > WIDE_WORDS}
-            for column, length in zip(table.columns, longest, strict=True)
-        ],
+        # Sentences may wrap; numbers and names are set smaller instead.
+        "prose": any(len(cell.text) > PROSE for row in table.rows for cell in row),
+        "columns": [{"label": column.label, "numeric": column.numeric} for column in table.columns],
         "rows": [[_cell_json(cell, notes) for cell in row] for row in table.rows],
         "notes": list(notes),
     }

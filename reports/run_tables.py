@@ -93,8 +93,7 @@ def pair_table(name: str, caption: str, pairs: Sequence[ImagePair]) -> Table:
     rest = f" The first {MOST_PAIRS}; {count(left_out)} more are in audit.json." if left_out > 0 else ""
     return Table(
         name=name,
-        caption=caption
-        + (f" The first {MOST_PAIRS}; {count(left_out)} more are in audit.json." if left_out > 0 else ""),
+        caption=caption + rest,
         columns=(
             *(Column(label=words, numeric=False) for words in ("Image", "Other image", "Lesion", "Other lesion")),
             Column(label="Score"),
@@ -113,8 +112,8 @@ def job_table(folder: RunFolder) -> Table:
     """Return every finished job with its counts and times."""
     return Table(
         name="jobs",
-        caption="One network for each backbone and fold: the images its weights were fitted on, those that chose its epoch, "
-        "and those held out.",
+        caption="One network for each backbone and fold: the images its weights were fitted on, those that chose "
+        "its epoch, and those held out.",
         columns=(Column(label="Backbone", numeric=False), *(Column(label=words) for words in JOB_COLUMNS)),
         rows=tuple(_job_row(history, job_of(folder, history)) for history in folder.histories),
     )

@@ -8,8 +8,7 @@ from reports.run_folder import RunFolder
 from reports.wording import METRICS, estimate_words, listing, metric_label, plural
 
 DEMO_BANNER = (
-    "Demo data: these images were drawn by the program. They are no photographs of skin, and no number in this report "
-    "says anything about skin lesions."
+    "Demo data: images drawn by the program, no photographs of skin. No number here says anything about skin lesions."
 )
 
 

@@ -21,6 +21,7 @@ from reports.figures.style import (
     panels_height,
     panels_width,
     render,
+    title_lines,
     unit_square,
 )
 from reports.results import Evaluation
@@ -62,7 +63,11 @@ def roc_figure(curves: Curves, evaluation: Evaluation, looks: Mapping[str, Model
         alt=f"ROC curves of every model, one panel a class. AUC of {lead}: "
         + ", ".join(f"{name} {score}" for name, score in scores.items())
         + ".",
-        svg=render(paint, height=panels_height(amount) + key_height(looks), width=panels_width(amount)),
+        svg=render(
+            paint,
+            height=panels_height(amount, title_lines=title_lines(curves.classes)) + key_height(looks),
+            width=panels_width(amount),
+        ),
     )
 
 
@@ -94,9 +99,12 @@ def precision_recall_figure(
                         dashed(axes, (0, 1), (curve.prevalence, curve.prevalence))
                     look = looks[name]
                     axes.plot(
-                        curve.recall, curve.precision, color=look.colour, linewidth=line_width(look),
+                        curve.recall,
+                        curve.precision,
+                        color=look.colour,
+                        linewidth=line_width(look),
                         drawstyle="steps-pre",
-                    )  # fmt: skip
+                    )
             panel_title(axes, class_name, f"AP {scores[class_name]}")
             _say_why_empty(axes, curves.models[lead].undefined.get(class_name))
 
@@ -107,7 +115,11 @@ def precision_recall_figure(
         alt=f"Precision-recall curves of every model, one panel a class. Average precision of {lead}: "
         + ", ".join(f"{name} {score}" for name, score in scores.items())
         + ".",
-        svg=render(paint, height=panels_height(amount) + key_height(looks), width=panels_width(amount)),
+        svg=render(
+            paint,
+            height=panels_height(amount, title_lines=title_lines(curves.classes)) + key_height(looks),
+            width=panels_width(amount),
+        ),
     )
 
 

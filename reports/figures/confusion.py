@@ -20,7 +20,17 @@ RAMP = LinearSegmentedColormap.from_list("rates", ["#f4f7fb", "#9ec5e3", "#3d86c
 
 
 def confusion_figure(name: str, matrix: ConfusionMatrix, classes: tuple[str, ...]) -> Figure:
-    """Draw the confusion matrix of one model."""
+    """Draw the confusion matrix of one model.
+
+    Parameters
+    ----------
+    name : str
+        The model.
+    matrix : ConfusionMatrix
+        What is drawn.
+    classes : tuple of str
+        Class names in the order of the matrix.
+    """
     n = len(classes)
     names = [label(class_name, 14) for class_name in classes]
     cell = 0.5 if n > 4 else 0.62
@@ -42,8 +52,13 @@ def confusion_figure(name: str, matrix: ConfusionMatrix, classes: tuple[str, ...
                 images = count(int(matrix.counts[row, column]))
                 axes.text(column + 0.5, row + 0.72, images, ha="center", va="center", color=colour, size=5.6)
         slanted = max(len(class_name) for class_name in names) > 6
-        axes.set_xticks(np.arange(n) + 0.5, names, rotation=40 if slanted else 0, ha="right" if slanted else "center",
-                        rotation_mode="anchor" if slanted else "default")  # fmt: skip
+        axes.set_xticks(
+            np.arange(n) + 0.5,
+            names,
+            rotation=40 if slanted else 0,
+            ha="right" if slanted else "center",
+            rotation_mode="anchor" if slanted else "default",
+        )
         axes.set_yticks(np.arange(n) + 0.5, names)
         axes.set(xlim=(0, n), ylim=(n, 0), aspect="equal", xlabel="predicted class", ylabel="true class")
         axes.tick_params(length=0, labelcolor=INK)
@@ -52,8 +67,7 @@ def confusion_figure(name: str, matrix: ConfusionMatrix, classes: tuple[str, ...
 
     return Figure(
         name=file_name("confusion", name),
-        caption=f"Confusion matrix of {name}. Rows are true classes; each cell gives its share of the row and the "
-        "number of images below.",
+        caption=f"Confusion matrix of {name}: share of the row (true class), and number of images.",
         alt=f"Confusion matrix of {name}. {_words(matrix, classes)}",
         svg=render(paint, height=cell * n + margin, width=cell * n + margin + 0.15),
     )

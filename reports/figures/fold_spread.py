@@ -26,9 +26,15 @@ def fold_spread(evaluation: Evaluation, looks: Mapping[str, ModelLook]) -> Figur
                 values = fold_values(scores.folds, metric)
                 look = looks[scores.name]
                 axes.plot(
-                    values, [row] * len(values), linestyle="", marker="o", markersize=4.2, markeredgecolor=look.colour,
-                    markerfacecolor=look.colour + "55", markeredgewidth=0.8,
-                )  # fmt: skip
+                    values,
+                    [row] * len(values),
+                    linestyle="",
+                    marker="o",
+                    markersize=4.2,
+                    markeredgecolor=look.colour,
+                    markerfacecolor=look.colour + "55",
+                    markeredgewidth=0.8,
+                )
                 if values:
                     mean = sum(values) / len(values)
                     axes.plot([mean, mean], [row - 0.32, row + 0.32], color=INK, linewidth=1.2)

@@ -78,9 +78,14 @@ def _class_forest(
                     draw_estimate(axes, top + 1 + row, estimate, looks[scores.name], size=3.2)
                 if place == 0:
                     axes.text(
-                        -0.03, top + 0.1, label(class_name), transform=axes.get_yaxis_transform(), weight="bold",
-                        ha="right", va="center",
-                    )  # fmt: skip
+                        -0.03,
+                        top + 0.1,
+                        label(class_name),
+                        transform=axes.get_yaxis_transform(),
+                        weight="bold",
+                        ha="right",
+                        va="center",
+                    )
             rows = [group * block + 1 + row for group in range(len(classes)) for row in range(len(models))]
             names = [label(scores.name) for _ in classes for scores in models]
             axes.set_yticks(rows, names if place == 0 else [""] * len(names), fontsize=6.3)

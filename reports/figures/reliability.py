@@ -33,7 +33,7 @@ def reliability_figure(curves: Curves, evaluation: Evaluation, looks: Mapping[st
             overall = evaluation.models[name].overall
             unit_square(axes, across="confidence", up="share right")
             _draw(axes, curves.models[name].reliability, looks[name], overall["ece"], overall["brier"])
-            panel_title(axes, name, most=20)
+            panel_title(axes, name)
 
     words = [f"{name} {value_text(evaluation.models[name].overall['ece'])}" for name in names]
     return Figure(
@@ -55,7 +55,7 @@ def class_reliability_figure(curves: Curves, evaluation: Evaluation, look: Model
             diagram = curves.models[model].class_reliability[class_name]
             unit_square(axes, across="probability", up="share of class")
             _draw(axes, diagram, look, metrics["ece"], metrics["brier"])
-            panel_title(axes, class_name, most=20)
+            panel_title(axes, class_name)
 
     words = [
         f"{class_name} {value_text(evaluation.models[model].per_class[class_name]['ece'])}"

@@ -6,7 +6,7 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import matplotlib.style
@@ -22,6 +22,7 @@ INK = "#1b1f24"
 MUTED = "#6a7380"
 GRID = "#e2e5e9"
 
+SHORT = 9
 WIDTH = 7.1
 """Inches: the text width of an A4 page with margins of 15 mm."""
 
@@ -150,10 +151,15 @@ def panels_width(amount: int) -> float:
     return WIDTH if amount > 2 else 0.3 + 2.4 * amount
 
 
-def panels_height(amount: int) -> float:
+def panels_height(amount: int, *, title_lines: int = 1) -> float:
     """Return the height in inches of a grid of square panels with a title and a label each."""
     rows, columns = grid_shape(amount)
-    return rows * (panels_width(amount) / columns + 0.22)
+    return rows * (panels_width(amount) / columns + 0.1 + 0.12 * title_lines)
+
+
+def title_lines(names: Iterable[str]) -> int:
+    """Return how many lines `panel_title` takes for the longest of `names` and a remark."""
+    return 2 if any(len(label(name)) > SHORT for name in names) else 1
 
 
 def unit_square(axes: Axes, *, across: str, up: str) -> None:
@@ -174,11 +180,16 @@ def dashed(axes: Axes, across: tuple[float, float], up: tuple[float, float]) -> 
     axes.plot(across, up, color=MUTED, linewidth=0.6, linestyle=(0, (3, 2)))
 
 
-def panel_title(axes: Axes, name: str, remark: str = "", *, most: int = 13) -> None:
-    """Write a name, and a remark at the right end of the same line."""
-    axes.set_title(label(name, most))
-    if remark:
+def panel_title(axes: Axes, name: str, remark: str = "") -> None:
+    """Write a name and a remark over a panel, on one line when both fit."""
+    short = len(label(name)) <= SHORT
+    axes.set_title(label(name, 20), pad=None if short or not remark else 13)
+    if not remark:
+        return
+    if short:
         axes.set_title(remark, loc="right", fontsize=7, fontweight="normal")
+    else:
+        axes.annotate(remark, (0, 1), xytext=(0, 3.5), xycoords="axes fraction", textcoords="offset points", fontsize=7)
 
 
 def model_key(canvas: Canvas, looks: Mapping[str, ModelLook]) -> None:
@@ -196,7 +207,8 @@ def key_height(looks: Mapping[str, ModelLook]) -> float:
 
 def _key_columns(looks: Mapping[str, ModelLook]) -> int:
     longest = max(len(label(name)) for name in looks)
-    return min(len(looks), int(WIDTH / (0.45 + 0.066 * longest)))
+    most = int(WIDTH / (0.45 + 0.066 * longest))
+    return math.ceil(len(looks) / math.ceil(len(looks) / most))
 
 
 def line_width(look: ModelLook) -> float:

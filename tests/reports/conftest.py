@@ -74,9 +74,14 @@ def build_run(
     names = np.array(classes)[predictions.labels]
     path.mkdir(parents=True)
     Folds(
-        image_ids=predictions.image_ids, lesion_ids=predictions.lesion_ids, groups=predictions.groups,
-        labels=predictions.labels, classes=classes, folds=predictions.folds, n_folds=n_folds,
-    ).write_csv(path / "folds.csv")  # fmt: skip
+        image_ids=predictions.image_ids,
+        lesion_ids=predictions.lesion_ids,
+        groups=predictions.groups,
+        labels=predictions.labels,
+        classes=classes,
+        folds=predictions.folds,
+        n_folds=n_folds,
+    ).write_csv(path / "folds.csv")
     jobs = [_job(random, path, backbone, fold, n_epochs) for backbone in backbones for fold in range(n_folds)]
     record = {
         "schema": 1,
@@ -106,12 +111,27 @@ def build_run(
     audit = {
         "schema": 1,
         "checks": [
-            {"code": "fold-overlap", "title": "No lesion is in two folds", "severity": "error", "status": "passed",
-             "detail": f"{n_lesions} lesions in {n_folds} folds"},
-            {"code": "near-duplicates", "title": "Images of different lesions that look alike", "severity": "warning",
-             "status": "failed", "detail": "1 pair merged, 1 pair doubtful"},
-            {"code": "two-diagnoses", "title": "Lesions with two diagnoses", "severity": "note", "status": "skipped",
-             "detail": "switched off in the settings"},
+            {
+                "code": "fold-overlap",
+                "title": "No lesion is in two folds",
+                "severity": "error",
+                "status": "passed",
+                "detail": f"{n_lesions} lesions in {n_folds} folds",
+            },
+            {
+                "code": "near-duplicates",
+                "title": "Images of different lesions that look alike",
+                "severity": "warning",
+                "status": "failed",
+                "detail": "1 pair merged, 1 pair doubtful",
+            },
+            {
+                "code": "two-diagnoses",
+                "title": "Lesions with two diagnoses",
+                "severity": "note",
+                "status": "skipped",
+                "detail": "switched off in the settings",
+            },
         ],
         "merged_pairs": [
             {"image_a": "img00000", "image_b": "img00009", "lesion_a": "les0000", "lesion_b": "les0004", "score": 41.0}
@@ -119,7 +139,7 @@ def build_run(
         "doubtful_pairs": [
             {"image_a": "img00003", "image_b": "img00012", "lesion_a": "les0001", "lesion_b": "les0005", "score": 9.0}
         ],
-    }  # fmt: skip
+    }
     settings = {
         "recipe": "quick",
         "folds": n_folds,
@@ -200,9 +220,12 @@ def _comparison(models: Mapping[str, ModelScores], metric: str, model: str, agai
     difference = Estimate(value=ours - theirs, low=ours - theirs - 0.02, high=ours - theirs + 0.02)
     apart = abs(ours - theirs) > 0.02
     return Comparison(
-        metric=metric, model=model, against=against, difference=difference,
+        metric=metric,
+        model=model,
+        against=against,
+        difference=difference,
         evidence="difference" if apart else "no evidence of a difference",
-    )  # fmt: skip
+    )
 
 
 def _around(value: float) -> Estimate:
@@ -269,13 +292,31 @@ def _job(random: np.random.Generator, path: Path, backbone: str, fold: int, n_ep
     ]
     (folder / "history.csv").write_text("\n".join(lines) + "\n")
     details = {
-        "schema": 1, "backbone": backbone, "fold": fold, "seed": 100 + fold, "settings_digest": "abc",
-        "best_epoch": best, "epochs_run": n_epochs, "n_train": 210, "n_validation": 30, "n_held_out": 80,
-        "seconds": 9.0, "images_per_second": 400.0, "parameters": 4_210_000, "precision": "float32", "device": "cpu",
+        "schema": 1,
+        "backbone": backbone,
+        "fold": fold,
+        "seed": 100 + fold,
+        "settings_digest": "abc",
+        "best_epoch": best,
+        "epochs_run": n_epochs,
+        "n_train": 210,
+        "n_validation": 30,
+        "n_held_out": 80,
+        "seconds": 9.0,
+        "images_per_second": 400.0,
+        "parameters": 4_210_000,
+        "precision": "float32",
+        "device": "cpu",
         "files": {"model.safetensors": "0" * 64, "oof.npz": "1" * 64, "history.csv": "2" * 64},
-    }  # fmt: skip
+    }
     (folder / "job.json").write_text(json.dumps(details))
     return {
-        "backbone": backbone, "fold": fold, "status": "done", "seconds": 9.0, "images_per_second": 400.0,
-        "best_epoch": best, "epochs_run": n_epochs, "error": None,
-    }  # fmt: skip
+        "backbone": backbone,
+        "fold": fold,
+        "status": "done",
+        "seconds": 9.0,
+        "images_per_second": 400.0,
+        "best_epoch": best,
+        "epochs_run": n_epochs,
+        "error": None,
+    }
