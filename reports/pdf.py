@@ -47,6 +47,7 @@ def render_pdf(document: Document) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         return typst.compile(
             template,
+            root=folder,
             font_paths=_fonts(Path(folder), of_machine=not common),
             sys_inputs={"data": data},
             pdf_standards=["ua-1"] if common else [],
