@@ -8,6 +8,7 @@ from ensemble.predictions import ModelKind
 from reports.intervals import percentile_interval
 from reports.metrics import LOWER_IS_BETTER, Scores
 from reports.results import Comparison, Estimate
+from reports.wording import metric_in_sentence, signed
 
 COMPARED_METRICS = ("macro_f1", "balanced_accuracy", "macro_auc", "log_loss")
 
@@ -103,15 +104,15 @@ def evidence_text(comparison: Comparison) -> str:
         From `compare`.
     """
     difference = comparison.difference
-    metric = comparison.metric.replace("_", " ")
+    metric = metric_in_sentence(comparison.metric)
     if difference.value is None:
         return f"The {metric} of {comparison.model} and {comparison.against} cannot be compared: {difference.reason}."
     if difference.low is None or difference.high is None:
         return (
-            f"The {metric} of {comparison.model} differs by {difference.value:+.3f} from that of {comparison.against}; "
-            f"there is no interval: {difference.reason}."
+            f"The {metric} of {comparison.model} differs by {signed(difference.value)} from that of "
+            f"{comparison.against}; there is no interval: {difference.reason}."
         )
-    span = f"{difference.value:+.3f}, 95 % interval {difference.low:+.3f} to {difference.high:+.3f}"
+    span = f"{signed(difference.value)}, 95 % interval {signed(difference.low)} to {signed(difference.high)}"
     if comparison.evidence == "no evidence of a difference":
         return f"No evidence of a difference in {metric} between {comparison.model} and {comparison.against} ({span})."
     better = (difference.value > 0) != (comparison.metric in LOWER_IS_BETTER)

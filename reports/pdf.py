@@ -45,14 +45,13 @@ def render_pdf(document: Document) -> bytes:
     letters = _letters()
     common = all(ord(letter) in letters for letter in set(data))
     with tempfile.TemporaryDirectory() as folder:
-        return typst.compile(
-            template,
-            root=folder,
-            font_paths=_fonts(Path(folder), of_machine=not common),
-            sys_inputs={"data": data},
-            pdf_standards=["ua-1"] if common else [],
-            timestamp=document.date,
+        # The root is all that typst could read; the template reads nothing.
+        compiler = typst.Compiler(
+            template, root=folder, font_paths=_fonts(Path(folder), of_machine=not common), sys_inputs={"data": data}
         )
+        content = compiler.compile(format="pdf", pdf_standards=["ua-1"] if common else [], timestamp=document.date)
+    assert isinstance(content, bytes)
+    return content
 
 
 def _letters() -> Collection[int]:

@@ -176,7 +176,8 @@ def run_facts(folder: RunFolder) -> Table:
         ("Platform", record.platform),
         ("Code revision", record.git_revision or "not recorded (no checkout)"),
         ("Started", f"{record.started:%Y-%m-%d %H:%M:%S %Z}".strip()),
-        ("Finished", f"{record.finished:%Y-%m-%d %H:%M:%S %Z}".strip() if record.finished else "not finished"),
+        # The report is a stage of the run itself, which then has no end yet.
+        *([("Finished", f"{record.finished:%Y-%m-%d %H:%M:%S %Z}".strip())] if record.finished else []),
         ("Training throughput", _or_not(record.images_per_second, "images per second")),
         ("Largest memory", _or_not(record.peak_memory_mib, "MiB")),
         *((f"Time: {stage}", duration(seconds)) for stage, seconds in record.seconds.items()),

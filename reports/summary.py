@@ -5,7 +5,7 @@ from __future__ import annotations
 from reports.comparisons import best_model, evidence_text
 from reports.results import Evaluation
 from reports.run_folder import RunFolder
-from reports.wording import METRICS, estimate_words, listing, metric_label, plural
+from reports.wording import METRICS, estimate_words, listing, metric_in_sentence, metric_label, plural
 
 DEMO_BANNER = (
     "Demo data: images drawn by the program, no photographs of skin. No number here says anything about skin lesions."
@@ -85,12 +85,7 @@ def _best_sentence(evaluation: Evaluation, metric: str) -> str:
     best = choose(values, key=lambda name: values[name])
     words = estimate_words(evaluation.models[best].overall[metric])
     extreme = "lowest" if METRICS[metric].better == "lower" else "highest"
-    return f"The {extreme} {_in_sentence(metric)} is that of {best}: {words}."
-
-
-def _in_sentence(metric: str) -> str:
-    label = metric_label(metric)
-    return label[0].lower() + label[1:]
+    return f"The {extreme} {metric_in_sentence(metric)} is that of {best}: {words}."
 
 
 def what_differs(evaluation: Evaluation) -> tuple[str, ...]:

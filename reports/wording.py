@@ -141,6 +141,12 @@ def metric_label(metric: str) -> str:
     return METRICS[metric].label if metric in METRICS else metric
 
 
+def metric_in_sentence(metric: str) -> str:
+    """Return the heading of a metric as it stands within a sentence: ``macro F1``, ``log-loss``, ``ECE``."""
+    label = metric_label(metric)
+    return label if label[:2].isupper() else label[0].lower() + label[1:]
+
+
 def plural(amount: int, one: str, many: str = "") -> str:
     """Write a count with its noun."""
     return f"{count(amount)} {one if amount == 1 else many or one + 's'}"

@@ -211,7 +211,7 @@ def test_evidence_text_names_the_worse_model_and_missing_intervals() -> None:
         evidence="difference",
     )
     assert evidence_text(worse) == (
-        "stack is worse than resnet50 in log loss (+0.100, 95 % interval +0.050 to +0.150)."
+        "stack is worse than resnet50 in log-loss (+0.100, 95 % interval +0.050 to +0.150)."
     )
     unknown = Comparison(
         metric="macro_f1",

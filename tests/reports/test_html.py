@@ -18,11 +18,13 @@ import pytest
 from cv_folds.errors import DataError
 from reports.content import build_document
 from reports.html import render_html
+from reports.metrics import CLASS_METRICS as EVALUATED_CLASS_METRICS
+from reports.metrics import LOWER_IS_BETTER, OVERALL_METRICS
 from reports.results import Comparison, Estimate
 from reports.run_folder import read_run_folder
 from reports.score_tables import CLASS_METRICS, DECISION_METRICS, PROBABILITY_METRICS
 from reports.summary import DEMO_BANNER
-from reports.wording import count, duration, interval, listing, number, shorten, signed
+from reports.wording import METRICS, count, duration, interval, listing, metric_in_sentence, number, shorten, signed
 from reports.write import write_report
 
 VOID = {"meta", "br", "link", "img", "input", "hr", "path", "use", "line", "rect", "circle"}
@@ -241,7 +243,20 @@ def test_the_summary_names_the_best_and_the_lack_of_evidence(run: Any, page: Ele
     for comparison in run.evaluation.comparisons:
         if comparison.metric == "macro_f1" and comparison.against == "soft_vote":
             assert comparison.evidence == "no evidence of a difference"
-    assert "No evidence of a difference in macro" in summary
+    assert "No evidence of a difference in macro F1 between stack and soft_vote" in summary
+
+
+def test_every_metric_has_words_and_the_right_direction(run: Any) -> None:
+    scores = run.evaluation.models["stack"]
+    names = {*OVERALL_METRICS, *EVALUATED_CLASS_METRICS, *scores.overall, *scores.per_class["nv"]}
+    assert names <= METRICS.keys()
+    assert {name for name in names if METRICS[name].better == "lower"} == set(LOWER_IS_BETTER) & names
+    assert [metric_in_sentence(name) for name in ("macro_f1", "log_loss", "ece", "mcc")] == [
+        "macro F1",
+        "log-loss",
+        "ECE",
+        "MCC",
+    ]
 
 
 def test_better_and_worse_follow_the_metrics_direction(make_run: Callable[..., Any]) -> None:
