@@ -91,7 +91,8 @@ def _summary(folder: RunFolder, evaluation: Evaluation) -> Section:
         blocks=(
             *(Notice(text=text, level="warning") for text in warnings),
             *((Notice(text=weights, level="note"),) if weights is not None else ()),
-            Paragraph(text=f"{summary.what_was_done(evaluation, folder)} {summary.what_came_out(evaluation)}"),
+            Paragraph(text=summary.what_was_done(evaluation, folder)),
+            Paragraph(text=summary.what_came_out(evaluation)),
             *((Bullets(items=findings),) if findings else ()),
             method_notes.FOR_CLINICIANS,
             method_notes.FOR_STATISTICIANS,

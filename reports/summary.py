@@ -71,8 +71,20 @@ def what_was_done(evaluation: Evaluation, folder: RunFolder) -> str:
 
 
 def what_came_out(evaluation: Evaluation) -> str:
-    """Name the best model by macro F1 and by log-loss."""
-    return " ".join(_best_sentence(evaluation, metric) for metric in ("macro_f1", "log_loss"))
+    """Name the best model by macro F1 and by log-loss, and the classes that the first model finds least and most."""
+    sentences = [_best_sentence(evaluation, metric) for metric in ("macro_f1", "log_loss")]
+    return " ".join([*sentences, _recall_sentence(evaluation)])
+
+
+def _recall_sentence(evaluation: Evaluation) -> str:
+    model = lead_model(evaluation)
+    recalls = {name: metrics["recall"] for name, metrics in evaluation.models[model].per_class.items()}
+    known = {name: recall.value for name, recall in recalls.items() if recall.value is not None}
+    worst, best = min(known, key=lambda name: known[name]), max(known, key=lambda name: known[name])
+    return (
+        f"{model} recognises {best} most often, with a recall of {estimate_words(recalls[best])}, and {worst} least "
+        f"often: {estimate_words(recalls[worst])}."
+    )
 
 
 def _best_sentence(evaluation: Evaluation, metric: str) -> str:

@@ -64,6 +64,15 @@ for (const table of document.querySelectorAll("table")) {
   }
 }
 
+// Only what scrolls needs to be reached with the keyboard.
+const sizes = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+    else target.removeAttribute("tabindex");
+  }
+});
+for (const part of document.querySelectorAll(".scroll")) sizes.observe(part);
+
 addEventListener("beforeprint", () => {
   for (const part of document.querySelectorAll("details")) part.open = true;
 });

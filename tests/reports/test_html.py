@@ -23,7 +23,7 @@ from reports.metrics import LOWER_IS_BETTER, OVERALL_METRICS
 from reports.results import Comparison, Estimate
 from reports.run_folder import read_run_folder
 from reports.score_tables import CLASS_METRICS, DECISION_METRICS, PROBABILITY_METRICS
-from reports.summary import DEMO_BANNER
+from reports.summary import DEMO_BANNER, lead_model
 from reports.wording import METRICS, count, duration, interval, listing, metric_in_sentence, number, shorten, signed
 from reports.write import write_report
 
@@ -257,6 +257,43 @@ def test_every_metric_has_words_and_the_right_direction(run: Any) -> None:
         "ECE",
         "MCC",
     ]
+
+
+def test_the_summary_names_the_class_that_is_missed_most(run: Any, page: Element) -> None:
+    summary = next(section for section in page.all("section") if section.attributes["id"] == "section-summary").text()
+    lead = lead_model(run.evaluation)
+    recalls = {name: scores["recall"].value for name, scores in run.evaluation.models[lead].per_class.items()}
+    worst = min(recalls, key=lambda name: recalls[name])
+    assert f"{worst} least often: {number(recalls[worst])} (95 % interval" in summary
+
+
+def test_failed_jobs_and_failed_checks_are_said_on_top(make_run: Callable[..., Any]) -> None:
+    run = make_run(**SMALL)
+    folder = read_run_folder(run.path, run.evaluation.classes)
+    failed = folder.record.jobs[0].model_copy(update={"status": "failed", "error": "out of memory <b>"})
+    record = folder.record.model_copy(update={"jobs": (failed, *folder.record.jobs[1:])})
+    check = folder.audit.checks[0].model_copy(update={"status": "failed"})
+    audit = folder.audit.model_copy(update={"checks": (check,)})
+    page = Page(
+        render_html(build_document(replace(folder, record=record, audit=audit), run.evaluation, run.predictions))
+    )
+    warnings = [part.text() for part in page.root.all("p") if part.attributes.get("class") == "notice warning"]
+    assert warnings[0].startswith("Warning: 1 job failed")
+    assert warnings[1].startswith(f"Warning: Leakage checks failed: {check.title}")
+    assert rows_of(page.root, "failed-jobs")["resnet18"] == ["0", "out of memory <b>"]
+
+
+def test_a_run_without_ensembles(make_run: Callable[..., Any]) -> None:
+    made = make_run(**SMALL)
+    evaluation = replace(made.evaluation, models={"resnet18": made.evaluation.models["resnet18"]}, comparisons=())
+    predictions = replace(
+        made.predictions,
+        probabilities={"resnet18": made.predictions.probabilities["resnet18"]},
+        kinds={"resnet18": "backbone"},
+    )
+    page = Page(html_of(replace(made, evaluation=evaluation, predictions=predictions))).root
+    assert list(rows_of(page, "leaderboard")) == ["resnet18"]
+    assert "combined" not in page.text()
 
 
 def test_better_and_worse_follow_the_metrics_direction(make_run: Callable[..., Any]) -> None:
