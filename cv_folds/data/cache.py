@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from cv_folds.arrays import ByteArray
 from cv_folds.data.dataset import LesionDataset
 from cv_folds.errors import DataError, HamcvError, list_rows
 from cv_folds.images import DECODER, decode_rgb, to_pixels
+
+PIXELS_FILE = "pixels.npy"
 
 
 def cache_root() -> Path:
@@ -66,7 +69,7 @@ def decoded_pixels(
     HamcvError
         When the cache cannot be written.
     """
-    target = root / "decoded" / f"{dataset.name}-{image_size}px-{_key(dataset, image_size)}" / "pixels.npy"
+    target = root / "decoded" / f"{dataset.name}-{image_size}px-{_key(dataset, image_size)}" / PIXELS_FILE
     if target.is_file():
         return target
     try:
@@ -95,8 +98,8 @@ def _publish(building: Path, target: Path) -> None:
     try:
         building.rename(target)
     except OSError:
-        # Another process published the same content first.
-        if not target.is_dir():
+        # Another process published the same content first; anything else there is in the way.
+        if not (target / PIXELS_FILE).is_file():
             raise
 
 
@@ -105,6 +108,7 @@ def _decode_all(
 ) -> None:
     shape = (len(dataset), image_size, image_size, 3)
     pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    _take_space(path)
 
     def decode(row: int) -> str | None:
         try:
@@ -123,8 +127,17 @@ def _decode_all(
     pixels.flush()
 
 
+def _take_space(path: Path) -> None:
+    # On a full disk, writing to a hole of a mapped file ends the process with a bus error instead of an `OSError`.
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+
+
 def _key(dataset: LesionDataset, image_size: int) -> str:
     digest = hashlib.sha256(f"{dataset.fingerprint} {image_size} {DECODER}".encode())
     for path in dataset.paths:
-        digest.update(f" {path.stat().st_mtime_ns}".encode())
+        # A file that vanished since the metadata were read is reported with the other unreadable ones.
+        with suppress(FileNotFoundError):
+            digest.update(f" {path.stat().st_mtime_ns}".encode())
     return digest.hexdigest()[:16]

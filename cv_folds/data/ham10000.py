@@ -7,7 +7,7 @@ import io
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cv_folds.data.dataset import ImageRow, LesionDataset, build_dataset
@@ -61,7 +61,9 @@ def read_ham10000(root: Path, *, name: str = "ham10000", demo: bool = False) -> 
 def _files_below(root: Path) -> Iterator[Path]:
     for folder, _, names in os.walk(root):
         for name in names:
-            yield Path(folder, name)
+            # A link to nowhere is no file: its row is then reported like that of any missing image.
+            if (path := Path(folder, name)).is_file():
+                yield path
 
 
 def _find_metadata(root: Path, files: list[Path]) -> Path:
@@ -100,19 +102,33 @@ def _records(table: Path) -> Iterator[tuple[str, dict[str, str]]]:
     except UnicodeDecodeError as error:
         raise DataError(f"{table}: is not UTF-8 text ({error}); save it as UTF-8") from error
     header = text.partition("\n")[0]
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if "\t" in header else ",")
-    columns = [column.strip().lower() for column in reader.fieldnames or []]
+    # Strict: a quote that is never closed would otherwise swallow the rows after it.
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if "\t" in header else ",", strict=True)
+    columns = [column.strip().lower() for column in _fields(table, reader)]
     if missing := [column for column in REQUIRED if column not in columns]:
         raise DataError(
             f"{table}: unknown column layout: {', '.join(missing)} missing. "
             f"Needed: {', '.join(REQUIRED)}; also read: {', '.join(OPTIONAL)}. Found: {', '.join(columns) or 'nothing'}"
         )
     reader.fieldnames = columns
-    for record in reader:
-        yield (
-            f"{table.name}, row {reader.line_num}",
-            {key: (record.get(key) or "").strip() for key in (*REQUIRED, *OPTIONAL)},
-        )
+    whole = reader.line_num
+    try:
+        for record in reader:
+            whole = reader.line_num
+            yield f"{table.name}, row {whole}", {key: (record.get(key) or "").strip() for key in (*REQUIRED, *OPTIONAL)}
+    except csv.Error as error:
+        raise _unreadable(table, whole + 1, error) from error
+
+
+def _fields(table: Path, reader: csv.DictReader[str]) -> Sequence[str]:
+    try:
+        return reader.fieldnames or []
+    except csv.Error as error:
+        raise _unreadable(table, 1, error) from error
+
+
+def _unreadable(table: Path, row: int, error: csv.Error) -> DataError:
+    return DataError(f"{table}, row {row}: cannot be read ({error}); is a quote left open there?")
 
 
 def _check(
