@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -41,21 +42,23 @@ def decode_rgb(source: ImageSource) -> Image.Image:
     Raises
     ------
     DataError
-        When a file is missing, truncated, too large or no image, or an array has another shape or dtype.
+        When a file is missing, truncated, too large or no image, has more than 8 bits a channel, or an array is
+        empty or has another shape or dtype.
     """
     if isinstance(source, str | Path):
         return _decode_file(Path(source))
     if isinstance(source, Image.Image):
-        return _to_rgb(source)
+        with _naming("an image in memory"):
+            return _to_rgb(source, "an image in memory")
     if isinstance(source, torch.Tensor):
-        if source.ndim != 3 or source.shape[0] != 3 or source.dtype != torch.uint8:
+        if source.ndim != 3 or source.shape[0] != 3 or source.dtype != torch.uint8 or not source.numel():
             raise DataError(
                 f"an image tensor must be uint8 of shape (3, height, width), not {source.dtype} of shape "
                 f"{tuple(source.shape)}"
             )
         return Image.fromarray(np.ascontiguousarray(source.permute(1, 2, 0).cpu().numpy()))
     array = np.asarray(source)
-    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or not array.size:
         raise DataError(
             f"an image array must be uint8 of shape (height, width, 3), not {array.dtype} of shape {array.shape}"
         )
@@ -85,7 +88,7 @@ def to_pixels(image: Image.Image, size: int) -> ByteArray:
 
 
 def _decode_file(path: Path) -> Image.Image:
-    return _read(path, _to_rgb)
+    return _read(path, lambda image: _to_rgb(image, str(path)))
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -96,23 +99,32 @@ def image_size(path: Path) -> tuple[int, int]:
 def _read(path: Path, use: Callable[[Image.Image], Result]) -> Result:
     if not path.is_file():
         raise DataError(f"{path}: no such image file")
+    with _naming(str(path)), warnings.catch_warnings():
+        # The limit below decides, not Pillow's warning.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(f"{path}: {image.width} x {image.height} pixels is more than is accepted")
+            return use(image)
+
+
+@contextmanager
+def _naming(source: str) -> Iterator[None]:
+    """Turn what Pillow raises into a `DataError` that names the source."""
     try:
-        with warnings.catch_warnings():
-            # The limit below decides, not Pillow's warning.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise DataError(f"{path}: {image.width} x {image.height} pixels is more than is accepted")
-                return use(image)
+        yield
+    except DataError:
+        raise
     except Image.DecompressionBombError as error:
-        raise DataError(f"{path}: {error}") from error
+        raise DataError(f"{source}: {error}") from error
     except (OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
         # OSError: truncated or no image; SyntaxError: Pillow's word for a broken PNG chunk.
-        raise DataError(f"{path}: cannot be decoded ({error}); replace the file") from error
+        raise DataError(f"{source}: cannot be decoded ({error}); replace the file") from error
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, source: str) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        # Pillow would cut such values at 255: a white image.
+        raise DataError(f"{source}: pixels of Pillow's mode {image.mode}; save it with 8 bits a channel")
     turned = ImageOps.exif_transpose(image)
     return turned if turned.mode == "RGB" else turned.convert("RGB")

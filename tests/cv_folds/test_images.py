@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from cv_folds_samples import random_image
+from PIL import Image, ImageOps
+
+from cv_folds import images
+from cv_folds.errors import DataError
+from cv_folds.images import decode_rgb, image_size, to_pixels
+
+
+def test_one_image_in_every_form_gives_the_same_pixels(tmp_path):
+    image = random_image(3)
+    array = np.array(image)
+    path = tmp_path / "image.png"
+    image.save(path)
+    sources = [path, str(path), image, array, np.asfortranarray(array), torch.from_numpy(array).permute(2, 0, 1)]
+    for source in sources:
+        decoded = decode_rgb(source)
+        assert decoded.mode == "RGB"
+        np.testing.assert_array_equal(np.array(decoded), array)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photograph_is_turned_as_its_exif_says(tmp_path, orientation):
+    image = random_image(4)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "image.png"
+    image.save(path, exif=exif)
+    turned = decode_rgb(path)
+    with Image.open(path) as stored:
+        np.testing.assert_array_equal(np.array(turned), np.array(ImageOps.exif_transpose(stored)))
+    assert turned.size == ((12, 9) if orientation <= 4 else (9, 12))
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "CMYK", "1", "YCbCr"])
+def test_every_eight_bit_mode_becomes_rgb(tmp_path, mode):
+    grey = Image.new("RGB", (5, 4), (255, 255, 255)).convert(mode)
+    assert np.array(decode_rgb(grey)).tolist() == np.full((4, 5, 3), 255).tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_deeper_pixels_are_refused_instead_of_cut_to_white(tmp_path, dtype):
+    deep = Image.fromarray((np.arange(20).reshape(4, 5) * 1000).astype(dtype))
+    path = tmp_path / "deep.tif"
+    deep.save(path)
+    with pytest.raises(DataError, match=re.escape(f"{path}: ") + ".*8 bits a channel"):
+        decode_rgb(path)
+    with pytest.raises(DataError, match="8 bits a channel"):
+        decode_rgb(deep)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".tif"])
+def test_a_truncated_file_is_named(tmp_path, suffix):
+    path = tmp_path / f"image{suffix}"
+    random_image(5, 40, 30).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(DataError, match=re.escape(str(path))):
+        decode_rgb(path)
+    with Image.open(path) as opened, pytest.raises(DataError, match="cannot be decoded"):
+        decode_rgb(opened)
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 100, b"lesion_id,image_id\n", b"\x89PNG\r\n\x1a\n"])
+@pytest.mark.parametrize("read", [decode_rgb, image_size])
+def test_a_file_that_is_no_image_is_named(tmp_path, content, read):
+    path = tmp_path / "image.jpg"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=re.escape(f"{path}: cannot be decoded")):
+        read(path)
+
+
+@pytest.mark.parametrize("read", [decode_rgb, image_size])
+def test_a_missing_file_is_named(tmp_path, read):
+    for path in (tmp_path / "none.jpg", tmp_path):
+        with pytest.raises(DataError, match=re.escape(f"{path}: no such image file")):
+            read(path)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp"])
+def test_random_damage_never_leaves_as_another_error(tmp_path, suffix):
+    rng = np.random.default_rng(0)
+    path = tmp_path / f"image{suffix}"
+    random_image(6).save(path)
+    whole = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    refused = 0
+    for _ in range(100):
+        damaged = whole.copy()
+        damaged[rng.integers(0, len(damaged), 4)] = rng.integers(0, 256, 4)
+        path.write_bytes(damaged.tobytes())
+        try:
+            assert decode_rgb(path).mode == "RGB"
+        except DataError:
+            refused += 1
+    assert refused
+
+
+def test_a_small_file_of_a_huge_image_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    path = tmp_path / "bomb.png"
+    Image.new("RGB", (300, 200)).save(path)
+    monkeypatch.setattr(images, "MAX_PIXELS", 300 * 200 - 1)
+    with pytest.raises(DataError, match="300 x 200 pixels is more than is accepted"):
+        decode_rgb(path)
+    monkeypatch.setattr(images, "MAX_PIXELS", 300 * 200)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300 * 200 - 1)
+    assert decode_rgb(path).size == (300, 200)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(DataError, match=re.escape(str(path))):
+        decode_rgb(path)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        np.zeros((4, 5), np.uint8),
+        np.zeros((3, 4, 5), np.uint8),
+        np.zeros((4, 5, 4), np.uint8),
+        np.zeros((4, 5, 3), np.float64),
+        np.zeros((0, 5, 3), np.uint8),
+        torch.zeros(4, 5, 3, dtype=torch.uint8),
+        torch.zeros(1, 3, 4, 5, dtype=torch.uint8),
+        torch.zeros(3, 4, 5),
+        torch.zeros(3, 4, 0, dtype=torch.uint8),
+    ],
+)
+def test_arrays_of_another_shape_or_dtype(source):
+    with pytest.raises(DataError, match=re.escape(str(tuple(source.shape)))):
+        decode_rgb(source)
+
+
+def test_pixels_are_scaled_to_a_square():
+    image = random_image(7, 40, 30)
+    pixels = to_pixels(image, 16)
+    assert (pixels.shape, pixels.dtype) == ((16, 16, 3), np.uint8)
+    np.testing.assert_array_equal(pixels, np.array(image.resize((16, 16), Image.Resampling.BILINEAR)))
+
+
+def test_an_image_of_that_size_already_is_left_alone():
+    image = random_image(8, 16, 16)
+    np.testing.assert_array_equal(to_pixels(image, 16), np.array(image))
+
+
+def test_one_colour_stays_that_colour_and_halving_averages():
+    assert (to_pixels(Image.new("RGB", (33, 21), (7, 80, 200)), 10) == [7, 80, 200]).all()
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[::2] = 200
+    assert abs(to_pixels(Image.fromarray(stripes), 8).astype(int)[1:-1] - 100).max() <= 2
+
+
+def test_size_from_the_header(tmp_path):
+    path = tmp_path / "image.png"
+    random_image(9, 31, 17).save(path)
+    assert image_size(path) == (31, 17)
