@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
-from cv_folds.arrays import BoolArray, IntArray, StrArray, frozen
+from cv_folds.arrays import BoolArray, IntArray, StrArray, duplicates, frozen
 from cv_folds.data.dataset import LesionDataset
 from cv_folds.errors import DataError, UsageError, list_rows
 from cv_folds.files import write_text
@@ -41,6 +41,8 @@ class Folds:
     """Number of folds, at least 2."""
 
     def __post_init__(self) -> None:
+        if again := duplicates(self.image_ids.tolist()):
+            raise DataError("image ids that occur more than once:\n" + list_rows(again))
         if not np.isin(self.folds, np.arange(self.n_folds)).all():
             raise DataError(f"fold numbers must lie between 0 and {self.n_folds - 1}")
         if torn := torn_groups(self.groups, self.folds):
@@ -119,10 +121,12 @@ def make_folds(dataset: LesionDataset, *, n_folds: int, seed: int, groups: StrAr
         if (count := len(np.unique(groups[dataset.labels == label]))) < n_folds
     }
     if few:
-        rows = [f"{name}: {count} lesions" for name, count in few.items()]
+        rows = [f"{name}: {count} lesion{'s' if count > 1 else ''}" for name, count in few.items()]
+        least = min(few.values())
+        mend = f"Use --folds {least} or fewer, or leave out" if least > 1 else "Leave out"
         raise UsageError(
             f"--folds {n_folds}: every class needs at least one lesion in every fold, but these have fewer lesions "
-            f"than folds:\n{list_rows(rows)}\nUse --folds {max(min(few.values()), 2)} or fewer, or leave out the class."
+            f"than folds:\n{list_rows(rows)}\n{mend} the class."
         )
     assignment = np.full(len(dataset), -1, dtype=np.int64)
     splitter = StratifiedGroupKFold(n_splits=n_folds, shuffle=True, random_state=seed)
@@ -168,10 +172,21 @@ def inner_split(folds: Folds, fold: int, *, parts: int, seed: int) -> InnerSplit
     InnerSplit
         A class with a single lesion outside `fold` stays in `train`, so that no class is ever unknown to the
         model; `validation` may then miss that class.
+
+    Raises
+    ------
+    UsageError
+        When there are fewer than `parts` lesions, or no class with as many images, to divide.
     """
     outside = np.flatnonzero(folds.folds != fold)
     single = _lesions_alone_in_their_class(folds, outside)
     divisible = outside[~single]
+    n_lesions = len(np.unique(folds.groups[divisible]))
+    if min(n_lesions, np.bincount(folds.labels[divisible], minlength=1).max()) < parts:
+        raise UsageError(
+            f"training.validation_parts = {parts}: outside fold {fold} there are only {n_lesions} lesions with "
+            f"{len(divisible)} images to divide; set a smaller number or use more lesions"
+        )
     splitter = StratifiedGroupKFold(n_splits=parts, shuffle=True, random_state=_fold_seed(seed, fold))
     with warnings.catch_warnings():
         # A class with fewer lesions than parts is expected here: it is then absent from some parts, not from `train`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from collections.abc import Callable
 
 import torch
 import torchvision
@@ -17,7 +18,10 @@ DEFAULT_BACKBONES = ("mobilenet_v3_large", "resnet50", "efficientnet_b0")
 AUXILIARY_HEADS = {"googlenet": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}
 
 # Models whose position tables depend on the image size, and how their constructors call it.
-_SIZE_ARGUMENTS = {"image_size": lambda size: size, "input_size": lambda size: (size, size)}
+_SIZE_ARGUMENTS: dict[str, Callable[[int], object]] = {
+    "image_size": lambda size: size,
+    "input_size": lambda size: (size, size),
+}
 
 
 def backbone_names() -> tuple[str, ...]:

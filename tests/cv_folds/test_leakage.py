@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pytest
+from cv_folds_samples import image_row, small_folds
+
+from cv_folds.arrays import frozen
+from cv_folds.data.dataset import build_dataset
+from cv_folds.leakage import ImagePair, audit_folds, identical_images, merge_groups
+
+
+def dataset_of(tmp_path, lesions):
+    file = tmp_path / "image.png"
+    file.touch()
+    rows = [image_row(f"image_{index:02d}", lesion, "nv", file) for index, lesion in enumerate(lesions)]
+    return build_dataset(rows, name="x", root=tmp_path, demo=False)
+
+
+def pixels_of(contents):
+    rng = np.random.default_rng(0)
+    images = {content: rng.integers(0, 256, (4, 4, 3), dtype=np.uint8) for content in sorted(set(contents))}
+    return np.stack([images[content] for content in contents])
+
+
+def pair(lesion_a, lesion_b):
+    return ImagePair(image_a="x", image_b="y", lesion_a=lesion_a, lesion_b=lesion_b, score=1.0)
+
+
+def test_identical_pixels_under_two_lesion_ids_are_found(tmp_path):
+    pairs = identical_images(dataset_of(tmp_path, ["A", "B", "C", "C", "D"]), pixels_of("xyxzz"))
+    assert pairs == (
+        ImagePair(image_a="image_00", image_b="image_02", lesion_a="A", lesion_b="C", score=1.0),
+        ImagePair(image_a="image_03", image_b="image_04", lesion_a="C", lesion_b="D", score=1.0),
+    )
+
+
+def test_one_lesion_may_repeat_an_image_and_one_pixel_makes_a_difference(tmp_path):
+    dataset = dataset_of(tmp_path, ["A", "A", "B"])
+    pixels = pixels_of("xxx")
+    pixels[2, 0, 0, 0] ^= 1
+    assert identical_images(dataset, pixels) == ()
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_groups_join_exactly_what_identical_images_connect(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    lesions = [f"L{index:02d}" for index in rng.integers(0, 15, 24)]
+    contents = rng.integers(0, 25, 24).tolist()
+    groups = merge_groups(frozen(lesions), identical_images(dataset_of(tmp_path, lesions), pixels_of(contents)))
+    # Reference: spread the least lesion id over every image that shares a lesion or its pixels, until nothing moves.
+    names = list(lesions)
+    for _ in range(24):
+        for a, b in combinations(range(24), 2):
+            if lesions[a] == lesions[b] or contents[a] == contents[b]:
+                names[a] = names[b] = min(names[a], names[b])
+    assert groups.tolist() == names
+
+
+def test_no_pairs_leave_the_lesions():
+    assert merge_groups(frozen(["B", "A", "B"]), ()).tolist() == ["B", "A", "B"]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_a_chain_of_lesions_is_one_group(order):
+    pairs = [pair("D", "C"), pair("C", "B"), pair("A", "B"), pair("B", "A"), pair("A", "A")]
+    chosen = [pairs[index] for index in order] + pairs[3:]
+    assert merge_groups(frozen(["A", "B", "C", "D", "E"]), chosen).tolist() == ["A", "A", "A", "A", "E"]
+
+
+def test_the_audit_of_good_folds():
+    audit = audit_folds(small_folds(), ())
+    assert {check.code: check.status for check in audit.checks} == {
+        "L001": "passed",
+        "L002": "passed",
+        "L003": "passed",
+        "L004": "not_applicable",
+        "L005": "skipped",
+    }
+
+
+def test_the_audit_notices_a_lesion_that_its_group_lets_be_torn():
+    folds = small_folds()
+    lesions = folds.lesion_ids.copy()
+    lesions[2:4] = lesions[0]
+    lesions[-1] = lesions[0]
+    checks = {check.code: check for check in audit_folds(replace(folds, lesion_ids=frozen(lesions)), ()).checks}
+    assert checks["L001"].status == "failed"
+    assert checks["L001"].severity == "error"
+    assert checks["L001"].detail.startswith("1 of ")
+    assert checks["L002"].status == "passed"
+
+
+def test_the_audit_file_has_the_outside_shape(tmp_path):
+    merged = (pair("A", "B"),)
+    audit = audit_folds(small_folds(), merged)
+    audit.write(tmp_path / "audit.json")
+    content = json.loads((tmp_path / "audit.json").read_text())
+    assert content["schema"] == 1
+    assert content["merged_pairs"] == [{"image_a": "x", "image_b": "y", "lesion_a": "A", "lesion_b": "B", "score": 1.0}]
+    assert content["doubtful_pairs"] == []
+    assert [set(check) for check in content["checks"]] == [{"code", "title", "severity", "status", "detail"}] * 5
+    assert content["checks"][3]["status"] == "passed"
