@@ -21,6 +21,9 @@ from ensemble.settings import EnsembleSettings
 ABSENT = 1e-9
 """Probability of a class that no fitted row had: never 0, so that the log loss stays finite."""
 
+FLOOR = 1e-6
+"""Least probability of a member that counts: one member's certainty must not outweigh everything else."""
+
 SEARCH_TOLERANCE = 1e-4
 """Gradient at which the fits of the inner cross-validation stop: they only rank the penalties."""
 
@@ -38,9 +41,10 @@ class Stack:
     Notes
     -----
     Stacked generalisation (Wolpert 1992) on log-probabilities: equal coefficients are the logarithmic opinion
-    pool, a single backbone gives vector scaling with a full matrix (Guo et al. 2017). The columns are
-    standardised for the fit, so that the penalty treats them alike, and the coefficients are stored for the raw
-    log-probabilities.
+    pool, a single backbone gives vector scaling with a full matrix (Guo et al. 2017). The columns
+    are not scaled: all are in nats already, and dividing a nearly constant column by its deviation would hand a
+    failed member of one fold a coefficient that explodes on the next. For the same reason probabilities below
+    `FLOOR` are raised to it.
 
     The rows are not weighted. Members that were trained on resampled classes behave as if every class were
     equally frequent; the regression sees the natural prevalence and its intercepts learn it, which is what
@@ -96,21 +100,19 @@ class Stack:
         """Fit one regression a penalty, each starting from the one before."""
         n_classes = features.shape[1] // n_backbones
         present = np.isin(np.arange(n_classes), labels)
+        # Centred for the solver's sake; the intercept is not penalised, so that this changes no probability.
         means = features.mean(axis=0)
-        scales = features.std(axis=0)
-        # A column that only rounding keeps from being constant carries nothing and must not be blown up.
-        scales[scales <= 1e-9 * (1 + abs(means))] = np.inf
-        standardised = (features - means) / scales
+        centred = features - means
         regression = LogisticRegression(solver="lbfgs", tol=tolerance, max_iter=MAX_ITERATIONS, warm_start=True)
         fitted = []
         for penalty in penalties:
             slopes = np.zeros((int(present.sum()), features.shape[1]))
             intercepts = np.zeros(len(slopes))
             if len(slopes) > 1:
-                regression.set_params(C=penalty).fit(standardised, labels)
+                regression.set_params(C=penalty).fit(centred, labels)
                 # With two classes scikit-learn keeps the second row only, as against a first of zeros.
                 rows = slice(1, None) if len(slopes) == 2 else slice(None)
-                slopes[rows] = regression.coef_ / scales
+                slopes[rows] = regression.coef_
                 intercepts[rows] = regression.intercept_ - slopes[rows] @ means
             fitted.append(
                 cls(
@@ -243,5 +245,6 @@ def inner_folds(labels: IntArray, groups: StrArray, *, most: int) -> IntArray:
 
 def _features(logits: FloatArray) -> FloatArray:
     n, n_backbones, n_classes = logits.shape
-    features: FloatArray = log_softmax(logits, axis=2).reshape(n, n_backbones * n_classes)
+    log_probabilities = np.maximum(log_softmax(logits, axis=2), np.log(FLOOR))
+    features: FloatArray = log_probabilities.reshape(n, n_backbones * n_classes)
     return features
