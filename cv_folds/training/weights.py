@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import urllib.error
 from dataclasses import dataclass
@@ -118,7 +119,7 @@ def _imagenet_file(backbone: str, download: bool) -> Path:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(address, str(path), hash_prefix=_hash_prefix(path.name), progress=False)
-        except (urllib.error.URLError, OSError, RuntimeError) as error:
+        except (urllib.error.URLError, http.client.HTTPException, OSError, RuntimeError) as error:
             # RuntimeError: torchvision's word for a checksum that does not match.
             reason = f"download failed: {getattr(error, 'reason', error)}"
         else:
@@ -152,6 +153,8 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
             stored = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
         raise UsageError(f"{path} is no readable weight file ({error}); fetch it again") from error
-    if not isinstance(stored, dict) or not all(isinstance(value, torch.Tensor) for value in stored.values()):
+    if not isinstance(stored, dict) or not all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in stored.items()
+    ):
         raise UsageError(f"{path} holds no state dict (a table of names and tensors)")
     return {_OLD_DENSENET.sub(r"\1\2", key): value for key, value in stored.items()}
