@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from cv_folds.arrays import ByteArray, IntArray, StrArray, frozen
 from cv_folds.data.dataset import LesionDataset
@@ -19,8 +20,12 @@ from cv_folds.files import write_json
 from cv_folds.splits import Folds, torn_groups
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImagePair:
+class _Record(BaseModel):
+    # A later version may add keys; an older report must still open the run.
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, use_attribute_docstrings=True)
+
+
+class ImagePair(_Record):
     """Two images under different lesion ids that show, or may show, the same lesion."""
 
     image_a: str
@@ -35,8 +40,7 @@ class ImagePair:
     """Similarity; 1 for identical pixels."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class AuditCheck:
+class AuditCheck(_Record):
     """One question asked of the data or the folds, and its answer."""
 
     code: str
@@ -51,9 +55,11 @@ class AuditCheck:
     """Figures behind the answer."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Audit:
-    """All that was checked about leakage."""
+class Audit(_Record):
+    """All that was checked about leakage: the content of ``audit.json``."""
+
+    form: Literal[1] = Field(default=1, alias="schema")
+    """Version of the file's form."""
 
     checks: tuple[AuditCheck, ...]
     """In the order of the report."""
@@ -62,18 +68,9 @@ class Audit:
     doubtful_pairs: tuple[ImagePair, ...]
     """Left apart, for a person to look at."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the content of ``audit.json``."""
-        return {
-            "schema": 1,
-            "checks": [asdict(check) for check in self.checks],
-            "merged_pairs": [asdict(pair) for pair in self.merged_pairs],
-            "doubtful_pairs": [asdict(pair) for pair in self.doubtful_pairs],
-        }
-
     def write(self, path: Path) -> None:
         """Write ``audit.json`` atomically."""
-        write_json(path, self.to_json())
+        write_json(path, self.model_dump(mode="json", by_alias=True))
 
 
 def identical_images(dataset: LesionDataset, pixels: ByteArray) -> tuple[ImagePair, ...]:

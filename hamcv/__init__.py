@@ -1,5 +1,32 @@
-"""The command line: it composes `cv_folds`, `ensemble` and `reports`."""
+"""The command line and the public names; it composes `cv_folds`, `ensemble` and `reports`."""
+
+from __future__ import annotations
 
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from hamcv.packages import refuse_strangers
+
+if TYPE_CHECKING:
+    from ensemble import EnsemblePredictor
 
 __version__ = version("hamcv")
+__all__ = ["EnsemblePredictor", "__version__", "load_predictor"]
+
+refuse_strangers()
+
+
+def load_predictor(path: str, device: str = "auto") -> EnsemblePredictor:
+    """Load the ensemble of a run folder or bundle; see `ensemble.EnsemblePredictor.load`."""
+    from ensemble import EnsemblePredictor
+
+    return EnsemblePredictor.load(path, device=device)
+
+
+def __getattr__(name: str) -> Any:
+    # torch takes seconds to import; `hamcv --version` shall not wait for it.
+    if name == "EnsemblePredictor":
+        from ensemble import EnsemblePredictor
+
+        return EnsemblePredictor
+    raise AttributeError(f"module 'hamcv' has no attribute {name!r}")

@@ -136,11 +136,14 @@ def predict_command(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
     output: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="[default: stdout]")] = None,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N", help="Where to compute.")] = "auto",
+    tta: Annotated[
+        int, typer.Option("--tta", metavar="N", min=1, max=8, help="Average over N turned and mirrored views.")
+    ] = 1,
 ) -> None:
     """Classify images with the ensemble: label, probabilities, prediction set and spread, as CSV."""
     from hamcv.prediction import predict_files
 
-    table = predict_files(source, images, device=device)
+    table = predict_files(source, images, device=device, views=tta)
     if output is None:
         sys.stdout.write(table.csv)
     else:
@@ -204,11 +207,17 @@ def doctor_command() -> None:
     show_doctor(Console())
 
 
+def _show_version(on: bool) -> None:
+    if on:
+        typer.echo(f"hamcv {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def root(
     version: Annotated[
         bool,
-        typer.Option("--version", is_eager=True, help="Print the version and end.", callback=lambda on: _version(on)),
+        typer.Option("--version", is_eager=True, help="Print the version and end.", callback=_show_version),
     ] = False,
 ) -> None:
     """Take the options that stand before a command."""
@@ -219,7 +228,7 @@ def main() -> NoReturn:
     signal.signal(signal.SIGINT, _end_by_signal)
     signal.signal(signal.SIGTERM, _end_by_signal)
     try:
-        app()
+        app(prog_name="hamcv")
     except HamcvError as error:
         _stderr().print(f"hamcv: {error}", markup=False, highlight=False, soft_wrap=True, style="red")
         sys.exit(error.exit_code)
@@ -228,12 +237,6 @@ def main() -> NoReturn:
 
 def _end_by_signal(number: int, _frame: FrameType | None) -> NoReturn:
     sys.exit(128 + number)
-
-
-def _version(on: bool) -> None:
-    if on:
-        typer.echo(f"hamcv {__version__}")
-        raise typer.Exit
 
 
 def _stderr() -> Console:

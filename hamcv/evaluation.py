@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from reports.write import write_report
 
 from cv_folds.errors import UsageError
 from cv_folds.files import write_json
@@ -19,20 +17,16 @@ from hamcv.run_folder import CONFIG_FILE
 from reports.evaluation import evaluate
 from reports.results import Evaluation
 from reports.run_folder import RunRecord, read_record
+from reports.write import write_report
 
 PREDICTIONS_FILE = "predictions.csv"
 METRICS_FILE = "metrics.json"
 
+FORMATS: dict[str, Literal["html", "pdf"]] = {"html": "html", "pdf": "pdf"}
 
-def make_report(
-    run: Path,
-    config: RunConfig,
-    *,
-    demo: bool,
-    stage: Callable[[str], AbstractContextManager[None]],
-    formats: Sequence[Literal["html", "pdf"]] | None = None,
-) -> tuple[Evaluation, tuple[Path, ...]]:
-    """Score ``predictions.csv``, write ``metrics.json`` and the reports.
+
+def score(run: Path, config: RunConfig, *, demo: bool) -> tuple[Predictions, Evaluation]:
+    """Score ``predictions.csv`` and write ``metrics.json``.
 
     Parameters
     ----------
@@ -42,28 +36,19 @@ def make_report(
         Its settings.
     demo : bool
         Whether the images are the generated demo set.
-    stage : callable
-        Makes a context in which a named stage is timed.
-    formats : sequence of {"html", "pdf"}, optional
-        Those of the settings when not given.
 
     Returns
     -------
+    predictions : Predictions
+        As read from the file.
     evaluation : Evaluation
         All scores.
-    files : tuple of Path
-        What was written.
     """
-    with stage("evaluate"):
-        predictions = Predictions.read_csv(run / PREDICTIONS_FILE, model_kinds(config))
-        generator = np.random.default_rng(config.seed)
-        evaluation = evaluate(predictions, demo=demo, settings=config.report, generator=generator)
-        write_json(run / METRICS_FILE, evaluation.to_json())
-    with stage("report"):
-        reports = write_report(
-            run, evaluation=evaluation, predictions=predictions, formats=formats or config.report.formats
-        )
-    return evaluation, (run / METRICS_FILE, *reports)
+    predictions = Predictions.read_csv(run / PREDICTIONS_FILE, model_kinds(config))
+    generator = np.random.default_rng(config.seed)
+    evaluation = evaluate(predictions, demo=demo, settings=config.report, generator=generator)
+    write_json(run / METRICS_FILE, evaluation.to_json())
+    return predictions, evaluation
 
 
 def model_kinds(config: RunConfig) -> dict[str, ModelKind]:
@@ -89,13 +74,15 @@ def report_run(run: Path, formats: Sequence[str]) -> tuple[Evaluation, tuple[Pat
     DataError
         When a file of the run is missing or damaged.
     """
-    chosen: list[Literal["html", "pdf"]] = []
     for name in formats:
-        if name not in ("html", "pdf"):
+        if name not in FORMATS:
             raise UsageError(f"--format {name}: must be html, pdf or both separated by a comma")
-        chosen.append(name)
     if not (run / CONFIG_FILE).is_file():
         raise UsageError(f"{run} is no run folder: it has no {CONFIG_FILE}")
     config = read_config(run / CONFIG_FILE)
     record = read_record(run / "run.json", RunRecord)
-    return make_report(run, config, demo=record.data.demo, stage=lambda _: nullcontext(), formats=chosen)
+    predictions, evaluation = score(run, config, demo=record.data.demo)
+    reports = write_report(
+        run, evaluation=evaluation, predictions=predictions, formats=[FORMATS[name] for name in formats]
+    )
+    return evaluation, (run / METRICS_FILE, *reports)

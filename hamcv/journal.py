@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 import subprocess
@@ -26,6 +27,8 @@ PACKAGES = ("torch", "torchvision", "scikit-learn", "imbalanced-learn", "numpy",
 
 class RunJournal:
     """Keeps ``run.json`` up to date while a run goes on.
+
+    A resumed run keeps the time of its start, and the seconds of its stages add up.
 
     Parameters
     ----------
@@ -62,12 +65,16 @@ class RunJournal:
                 "images_per_class": dataset.class_counts(),
                 "lesions_per_class": dataset.lesion_counts(),
             },
-            "weights": config.weights if config.weights in ("imagenet", "none") else f"folder {config.weights}",
+            "weights": config.weights
+            if config.weights in ("imagenet", "none")
+            else f"folder {Path(config.weights).name}",
             "seconds": {},
             "images_per_second": None,
             "peak_memory_mib": None,
             "jobs": [],
         }
+        if (earlier := _earlier(path)) is not None:
+            self._content |= {"started": earlier["started"], "seconds": earlier["seconds"]}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -77,7 +84,8 @@ class RunJournal:
         try:
             yield
         finally:
-            self._content["seconds"][name] = round(time.perf_counter() - start, 3)
+            spent = self._content["seconds"].get(name, 0.0) + time.perf_counter() - start
+            self._content["seconds"][name] = round(spent, 3)
             self._write()
 
     def jobs(self, outcomes: tuple[JobOutcome, ...], peak_memory_mib: float) -> None:
@@ -100,6 +108,16 @@ class RunJournal:
 
     def _write(self) -> None:
         write_json(self._path, self._content)
+
+
+def _earlier(path: Path) -> dict[str, Any] | None:
+    """Return what an interrupted or finished attempt at the same run left; None when there is nothing usable."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    usable = isinstance(content, dict) and isinstance(content.get("seconds"), dict) and "started" in content
+    return content if usable else None
 
 
 def versions() -> dict[str, str]:
@@ -151,6 +169,11 @@ def _job(outcome: JobOutcome) -> dict[str, Any]:
         "epochs_run": record.epochs_run if record is not None else None,
         "error": outcome.error,
     }
+
+
+def _weights(weights: str) -> str:
+    """Return the name only of a folder: a report shall not carry paths of the machine."""
+    return weights if weights in ("imagenet", "none") else f"folder {Path(weights).name}"
 
 
 def _now() -> str:

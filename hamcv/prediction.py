@@ -32,7 +32,7 @@ class PredictionTable:
             raise DataError(f"{len(self.unreadable)} images have no answer:\n" + list_rows(self.unreadable))
 
 
-def predict_files(source: Path, images: Sequence[Path], *, device: str) -> PredictionTable:
+def predict_files(source: Path, images: Sequence[Path], *, device: str, views: int = 1) -> PredictionTable:
     """Classify image files.
 
     Parameters
@@ -43,13 +43,15 @@ def predict_files(source: Path, images: Sequence[Path], *, device: str) -> Predi
         Image files.
     device : str
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    views : int
+        Turned and mirrored views of each image, 1 to 8, that are averaged.
 
     Returns
     -------
     PredictionTable
         Probabilities with all digits, spread in nats.
     """
-    predictor = EnsemblePredictor.load(source, device=device)
+    predictor = EnsemblePredictor.load(source, device=device, views=views)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["image", "label", "prediction_set", "spread", *predictor.classes_.tolist()])

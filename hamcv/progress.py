@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -95,7 +95,8 @@ def job_progress(specs: Sequence[JobSpec], side_by_side: int, console: Console) 
     """Show the progress of jobs until the block ends."""
     progress = JobProgress(specs, side_by_side, console)
     for spec in specs:
-        (spec.folder / PROGRESS_FILE).unlink(missing_ok=True)
+        with suppress(OSError):
+            (spec.folder / PROGRESS_FILE).unlink()
     ended = threading.Event()
 
     def watch() -> None:

@@ -25,13 +25,14 @@ from ensemble.device import resolve_device
 from ensemble.manifest import Preprocessing, TrainingData
 from hamcv import __version__
 from hamcv.config import RunConfig
-from hamcv.evaluation import PREDICTIONS_FILE, make_report
+from hamcv.evaluation import METRICS_FILE, PREDICTIONS_FILE, score
 from hamcv.journal import RunJournal, cpu_cores
 from hamcv.log import LOGGER, logging_to
 from hamcv.progress import image_progress, job_progress
 from hamcv.run_folder import open_run_folder
 from hamcv.sources import DEMO_BANNER, open_dataset
 from reports.results import Evaluation
+from reports.write import write_report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,8 +152,8 @@ def _stages(
         predictions = ensemble_predictions(oof, config.ensemble)
         predictions.write_csv(options.out / PREDICTIONS_FILE)
         deployed = fit_deployed(oof, predictions, config.ensemble)
-    # The report prints the times of the stages before it.
-    evaluation, reports = make_report(options.out, config, demo=dataset.demo, stage=journal.stage)
+    with journal.stage("evaluate"):
+        predictions, evaluation = score(options.out, config, demo=dataset.demo)
     with journal.stage("predictor"):
         overall = evaluation.models[deployed.name].overall
         bundle = write_bundle(
@@ -176,8 +177,14 @@ def _stages(
                 for fold in range(config.folds)
             },
         )
+    # Before the report, which prints how and when the run ended.
     journal.end("done")
-    return RunResult(evaluation=evaluation, files=(*reports, bundle.folder), seconds=journal.seconds)
+    with journal.stage("report"):
+        reports = write_report(
+            options.out, evaluation=evaluation, predictions=predictions, formats=config.report.formats
+        )
+    files = (options.out / METRICS_FILE, *reports, bundle.folder)
+    return RunResult(evaluation=evaluation, files=files, seconds=journal.seconds)
 
 
 def _decode(dataset: LesionDataset, image_size: int, console: Console) -> Path:

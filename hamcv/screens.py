@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -20,21 +21,23 @@ from hamcv.run import Preflight
 from hamcv.sources import DEMO_BANNER
 from reports.results import Estimate, Evaluation
 
-LEADERBOARD = ("balanced_accuracy", "macro_f1", "macro_auc", "log_loss", "brier", "ece")
+LEADERBOARD = {"macro_f1": "macro F1", "balanced_accuracy": "balanced accuracy", "macro_auc": "macro AUC"}
+"""Three metrics with their intervals fit into 80 columns; the reports have all."""
 
 
 def show_leaderboard(evaluation: Evaluation, console: Console) -> None:
     """Print the models with their main metrics and intervals, best macro F1 first."""
     if evaluation.demo:
-        console.print(DEMO_BANNER, style="yellow", markup=False)
-    table = Table(
-        title=f"Out-of-fold scores with 95 % lesion-bootstrap intervals "
-        f"({evaluation.n_images} images, {evaluation.n_lesions} lesions)",
-        title_justify="left",
+        console.print(DEMO_BANNER, style="yellow", markup=False, soft_wrap=True)
+    console.print(
+        f"Out-of-fold scores of {evaluation.n_images} images of {evaluation.n_lesions} lesions, with 95 % intervals "
+        "from a bootstrap over lesions",
+        highlight=False,
     )
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("model", no_wrap=True)
-    for metric in LEADERBOARD:
-        table.add_column(metric, justify="right")
+    for title in LEADERBOARD.values():
+        table.add_column(title, no_wrap=True)
 
     def rank(name: str) -> float:
         value = evaluation.models[name].overall["macro_f1"].value
@@ -61,12 +64,12 @@ def show_dataset(dataset: LesionDataset, console: Console) -> None:
         After everything was printed, when images cannot be decoded.
     """
     if dataset.demo:
-        console.print(DEMO_BANNER, style="yellow", markup=False)
+        console.print(DEMO_BANNER, style="yellow", markup=False, soft_wrap=True)
     console.print(f"{dataset.root}", markup=False, highlight=False, soft_wrap=True)
     console.print(
         f"{len(dataset)} images of {dataset.n_lesions} lesions, fingerprint {dataset.fingerprint[:16]}", highlight=False
     )
-    table = Table("class", "images", "share", "lesions")
+    table = Table("class", "images", "share", "lesions", box=SIMPLE_HEAD, pad_edge=False)
     lesions = dataset.lesion_counts()
     for name, images in dataset.class_counts().items():
         table.add_row(name, str(images), f"{images / len(dataset):.1%}", str(lesions[name]))
@@ -98,7 +101,7 @@ def show_dataset(dataset: LesionDataset, console: Console) -> None:
 def show_folds(folds: Folds, console: Console) -> None:
     """Print lesions, images and images of each class in each fold."""
     rows = folds.table()
-    table = Table(*rows[0])
+    table = Table(*rows[0], box=SIMPLE_HEAD, pad_edge=False)
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
     console.print(table)
@@ -108,7 +111,7 @@ def show_plan(config: RunConfig, found: Preflight, console: Console) -> None:
     """Print what a run would do."""
     dataset = found.dataset
     if dataset.demo:
-        console.print(DEMO_BANNER, style="yellow", markup=False)
+        console.print(DEMO_BANNER, style="yellow", markup=False, soft_wrap=True)
     console.print(
         f"{dataset.root}: {len(dataset)} images of {dataset.n_lesions} lesions", highlight=False, soft_wrap=True
     )
@@ -129,15 +132,15 @@ def show_recipes(found: Sequence[Recipe], console: Console) -> None:
 
 def show_doctor(console: Console) -> None:
     """Print what `hamcv.health.examine` found."""
-    table = Table("what", "found", "mend")
     for finding in examine():
-        table.add_row(finding.what, finding.found, finding.mend)
-    console.print(table)
+        console.print(f"{finding.what:<26} {finding.found}", markup=False, highlight=False, soft_wrap=True)
+        if finding.mend:
+            console.print(f"{'':<26} -> {finding.mend}", style="yellow", markup=False, soft_wrap=True)
 
 
 def _estimate(estimate: Estimate) -> str:
     if estimate.value is None:
         return "n/a"
     if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.3f}"
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+        return f"{estimate.value:.2f}"
+    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cv_folds.arrays import FloatArray, frozen
 from cv_folds.errors import DataError, UsageError
+from cv_folds.leakage import Audit
 from cv_folds.splits import Folds
 
 MEND = "`hamcv run` with the same settings writes it again"
@@ -115,49 +116,6 @@ class RunRecord(_Record):
     """One a (backbone, fold)."""
 
 
-class AuditCheck(_Record):
-    """One check for leakage between lesions or folds."""
-
-    code: str
-    """Short stable name."""
-    title: str
-    """What was checked."""
-    severity: Literal["error", "warning", "note"]
-    """How bad a failure would be."""
-    status: Literal["passed", "failed", "not_applicable", "skipped"]
-    """What came out."""
-    detail: str
-    """Numbers and reasons."""
-
-
-class ImagePair(_Record):
-    """Two images of different lesion ids that look alike."""
-
-    image_a: str
-    """First image id."""
-    image_b: str
-    """Second image id."""
-    lesion_a: str
-    """Lesion id of the first image."""
-    lesion_b: str
-    """Lesion id of the second image."""
-    score: float
-    """How alike they are; see the check for the unit."""
-
-
-class AuditRecord(_Record):
-    """``audit.json``."""
-
-    form: Literal[1] = Field(alias="schema")
-    """Version of the file's form."""
-    checks: tuple[AuditCheck, ...]
-    """Every check with its outcome."""
-    merged_pairs: tuple[ImagePair, ...]
-    """Pairs that were put into one group."""
-    doubtful_pairs: tuple[ImagePair, ...]
-    """Pairs left apart that a person should look at."""
-
-
 class JobDetails(_Record):
     """``job.json``, as far as a report needs it."""
 
@@ -207,7 +165,7 @@ class RunFolder:
     """Name of the folder."""
     record: RunRecord
     """``run.json``."""
-    audit: AuditRecord
+    audit: Audit
     """``audit.json``."""
     folds: Folds
     """``folds.csv``."""
@@ -240,7 +198,7 @@ def read_run_folder(run: Path, classes: tuple[str, ...]) -> RunFolder:
     return RunFolder(
         name=run.resolve().name,
         record=record,
-        audit=read_record(run / "audit.json", AuditRecord),
+        audit=read_record(run / "audit.json", Audit),
         folds=read_folds(run / "folds.csv", classes),
         settings=read_settings(run / "config.toml"),
         histories=tuple(

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from cv_folds.leakage import Audit, ImagePair
 from reports.document import Cell, Column, Table
-from reports.run_folder import AuditRecord, ImagePair, JobHistory, JobRecord, RunFolder
+from reports.run_folder import JobHistory, JobRecord, RunFolder
 from reports.score_tables import missing, plain, whole
 from reports.wording import count, duration, percent
 
@@ -65,7 +66,7 @@ def fold_counts(folder: RunFolder) -> Table:
     )
 
 
-def audit_table(audit: AuditRecord) -> Table:
+def audit_table(audit: Audit) -> Table:
     """Return every leakage check with its outcome."""
     return Table(
         name="leakage-checks",

@@ -36,6 +36,7 @@ from cv_folds.training.settings import TrainingSettings
 from cv_folds.training.weights import WeightsFile, load_weights
 
 MODEL_FILE, LOGITS_FILE, HISTORY_FILE, RECORD_FILE = "model.safetensors", "oof.npz", "history.csv", "job.json"
+RESULT_FILES = (MODEL_FILE, LOGITS_FILE, HISTORY_FILE)
 PROGRESS_FILE = "progress.json"
 
 
@@ -151,7 +152,7 @@ def read_record(folder: Path) -> JobRecord | None:
 def finished(spec: JobSpec) -> JobRecord | None:
     """Return the record when the job was finished with these settings and its files are whole, else None."""
     record = read_record(spec.folder)
-    if record is None or record.settings_digest != spec.digest():
+    if record is None or record.settings_digest != spec.digest() or record.files.keys() != set(RESULT_FILES):
         return None
     for name, checksum in record.files.items():
         path = spec.folder / name
@@ -204,7 +205,7 @@ def run_job(spec: JobSpec) -> JobRecord:
         precision="bfloat16" if bfloat16 else "float32",
         device=spec.device,
         peak_memory_mib=peak_memory_mib(),
-        files={name: sha256(spec.folder / name) for name in (MODEL_FILE, LOGITS_FILE, HISTORY_FILE)},
+        files={name: sha256(spec.folder / name) for name in RESULT_FILES},
     )
     content = record.model_dump(mode="json")
     write_json(spec.folder / RECORD_FILE, {"schema": content.pop("schema_")} | content)

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -79,7 +80,9 @@ def run_jobs(
         One a job, in the order of `specs`; with `fail_fast` those not run are missing.
     """
     outcomes: dict[tuple[str, int], JobOutcome] = {}
-    with _workers_end_with_us():
+    with _workers_end_with_us(), warnings.catch_warnings():
+        # loky replaces a worker whose memory grew, which is what a worker that trains one model after another does.
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
         for outcome in _outcomes(specs, side_by_side):
             outcomes[outcome.backbone, outcome.fold] = outcome
             on_outcome(outcome)

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ensemble import EnsemblePredictor
+from hamcv.cli import app
+from hamcv.sources import open_dataset
+
+Hamcv = Callable[..., Any]
+
+SURFACE = {
+    "run": {
+        "--data", "--out", "--folds", "--recipe", "--backbones", "--image-size", "--epochs", "--batch-size",
+        "--weights", "--seed", "--device", "--limit-lesions", "--jobs", "--fail-fast", "--dry-run", "--overwrite",
+        "--set",
+    },
+    "report": {"--format"},
+    "predict": {"--output", "--device", "--tta"},
+    "folds": {"--out", "--data", "--folds", "--seed"},
+    "doctor": set(),
+    "data info": set(),
+    "data demo": {"--seed"},
+    "recipes show": set(),
+}  # fmt: skip
+
+
+def commands(group: Any, prefix: str = "") -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            found |= commands(command, f"{name} ")
+        else:
+            found[prefix + name] = {
+                option for parameter in command.params for option in parameter.opts if option[0] == "-"
+            }
+    return found
+
+
+def test_the_surface_is_frozen() -> None:
+    import typer
+
+    assert commands(typer.main.get_command(app)) == SURFACE
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("data", "--help"), ("--version",)])
+def test_help_goes_to_stdout(hamcv: Hamcv, arguments: tuple[str, ...]) -> None:
+    screen = hamcv(*arguments)
+    assert screen.code == 0
+    assert "hamcv" in screen.out
+    assert screen.err == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("run", "--no-such-option"), 2, ["no-such-option"]),
+        (("run", "--folds", "many"), 2, ["--folds", "integer"]),
+        (("run", "--folds", "-1"), 2, ["folds = -1"]),
+        (("run", "--jobs", "0"), 2, ["--jobs"]),
+        (("run", "--recipe", "nope"), 2, ["--recipe nope"]),
+        (("run", "--backbones", "resnet5"), 2, ["resnet50"]),
+        (("run", "--data", "nowhere"), 3, ["nowhere", "no such folder"]),
+        (("run", "--limit-lesions", "0"), 2, ["limit_lesions = 0"]),
+        (("data", "info", "nowhere"), 3, ["nowhere"]),
+        (("report", "nowhere"), 2, ["nowhere", "no run folder"]),
+        (("predict", "nowhere", "image.jpg"), 3, ["nowhere"]),
+        (("recipes", "show", "nope"), 2, ["default"]),
+    ],
+)  # fmt: skip
+def test_mistakes_end_with_a_few_lines_and_the_right_code(
+    hamcv: Hamcv,
+    arguments: tuple[str, ...],
+    code: int,
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    screen = hamcv(*arguments)
+    assert screen.code == code
+    assert screen.out == ""
+    assert "Traceback" not in screen.err
+    assert len(screen.err.splitlines()) <= 5
+    assert all(word in screen.err for word in words), screen.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_rows_and_images_are_listed_at_once_and_nothing_is_written(
+    hamcv: Hamcv, small_data: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(small_data, data)
+    table = data / "HAM10000_metadata.csv"
+    lines = table.read_text().splitlines()
+    fields = lines[1].split(",")
+    # A repeated image, and an image that is not there.
+    lines += [lines[2], ",".join([fields[0], "ISIC_0000001", *fields[2:]])]
+    table.write_text("\n".join(lines) + "\n")
+    screen = hamcv("run", "--data", data, "--weights", "none", "--out", tmp_path / "run")
+    assert screen.code == 3
+    assert "occurs again" in screen.err
+    assert "ISIC_0000001 is not below the folder" in screen.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_too_few_lesions_for_the_folds(hamcv: Hamcv, small_data: Path, tmp_path: Path) -> None:
+    screen = hamcv("run", "--data", small_data, "--folds", "9", "--weights", "none", "--out", tmp_path / "run")
+    assert screen.code == 2
+    assert "fewer lesions than folds" in screen.err
+    assert "Use --folds" in screen.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_weights_are_never_replaced_silently(
+    hamcv: Hamcv, small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import urllib.error
+
+    import torch
+
+    def offline(*_: object, **__: object) -> None:
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    screen = hamcv("run", "--data", small_data, "--out", tmp_path / "run")
+    assert screen.code == 2
+    assert "mobilenet_v3_large-" in screen.err
+    assert torch.hub.get_dir() in screen.err
+    assert "--weights none" in screen.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_dry_run_shows_the_plan_and_writes_nothing(hamcv: Hamcv, small_data: Path, tmp_path: Path) -> None:
+    screen = hamcv("run", "--data", small_data, "--weights", "none", "--dry-run", "--out", tmp_path / "run")
+    assert screen.code == 0
+    assert "mobilenet_v3_large: 5 trainings from random weights" in screen.out
+    assert "DEMO SET" in screen.out
+    assert not (tmp_path / "run").exists()
+
+
+def test_report_makes_the_same_report_again(hamcv: Hamcv, tiny_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(tiny_run, out)
+    for name in ("report.html", "report.pdf", "metrics.json"):
+        (out / name).unlink()
+    screen = hamcv("report", out)
+    assert screen.code == 0
+    assert "stack" in screen.out
+    assert (out / "metrics.json").read_bytes() == (tiny_run / "metrics.json").read_bytes()
+    assert (out / "report.html").stat().st_size > 100_000
+    assert (out / "report.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_report_writes_only_the_format_asked_for(hamcv: Hamcv, tiny_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(tiny_run, out)
+    (out / "report.pdf").unlink()
+    assert hamcv("report", out, "--format", "html").code == 0
+    assert not (out / "report.pdf").exists()
+    assert hamcv("report", out, "--format", "docx").code == 2
+
+
+def test_predict_answers_what_it_can_and_names_the_rest(
+    hamcv: Hamcv, tiny_run: Path, small_data: Path, tmp_path: Path
+) -> None:
+    good = open_dataset(str(small_data)).paths[0]
+    text = tmp_path / "text.jpg"
+    text.write_text("no picture")
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes(good.read_bytes()[:1500])
+    screen = hamcv("predict", tiny_run, text, good, cut, tmp_path / "absent.jpg", "--device", "cpu")
+    assert screen.code == 3
+    assert all(name in screen.err for name in ("text.jpg", "cut.jpg", "absent.jpg"))
+    rows = list(csv.DictReader(StringIO(screen.out)))
+    assert [row["image"] for row in rows] == [str(good)]
+    predictor = EnsemblePredictor.load(tiny_run, device="cpu")
+    expected = predictor.predict_proba(good)[0]
+    shown = [float(rows[0][name]) for name in predictor.classes_.tolist()]
+    np.testing.assert_array_equal(shown, expected)
+    assert rows[0]["label"] == predictor.predict(good)[0]
+    assert rows[0]["label"] in rows[0]["prediction_set"].split()
+
+
+def test_predict_writes_a_file(hamcv: Hamcv, tiny_run: Path, small_data: Path, tmp_path: Path) -> None:
+    paths = open_dataset(str(small_data)).paths[:2]
+    screen = hamcv("predict", tiny_run / "predictor", *paths, "--output", tmp_path / "answers.csv", "--tta", "2")
+    assert screen.code == 0
+    assert pd.read_csv(tmp_path / "answers.csv")["image"].tolist() == [str(path) for path in paths]
+
+
+def test_data_info_prints_what_was_understood(hamcv: Hamcv, small_data: Path, tmp_path: Path) -> None:
+    screen = hamcv("data", "info", small_data)
+    assert screen.code == 0
+    assert "84 images of 60 lesions" in screen.out
+    assert "200x150 (84)" in screen.out
+    data = tmp_path / "data"
+    shutil.copytree(small_data, data)
+    broken = next(data.rglob("*.jpg"))
+    broken.write_bytes(broken.read_bytes()[:900])
+    screen = hamcv("data", "info", data)
+    assert screen.code == 3
+    assert broken.name in screen.err
+
+
+def test_data_demo_writes_a_set_that_stays_a_demo(hamcv: Hamcv, tmp_path: Path) -> None:
+    screen = hamcv("data", "demo", tmp_path / "demo")
+    assert screen.code == 0
+    assert "DEMO SET" in screen.out
+    assert "420 images of 300 lesions" in screen.out
+    assert hamcv("data", "demo", tmp_path / "demo").code == 2
+
+
+def test_folds_are_those_of_a_run(hamcv: Hamcv, tiny_run: Path, small_data: Path, tmp_path: Path) -> None:
+    screen = hamcv("folds", "--data", small_data, "--out", tmp_path / "folds.csv", "--folds", "3")
+    assert screen.code == 0
+    assert (tmp_path / "folds.csv").read_bytes() == (tiny_run / "folds.csv").read_bytes()
+
+
+def test_doctor_names_what_is_missing(hamcv: Hamcv) -> None:
+    screen = hamcv("doctor")
+    assert screen.code == 0
+    assert "torchvision" in screen.out
+    assert "resnet50-" in screen.out
