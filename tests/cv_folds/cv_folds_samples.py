@@ -15,6 +15,7 @@ from cv_folds.arrays import ByteArray, frozen
 from cv_folds.data.dataset import ImageRow, LesionDataset, build_dataset
 from cv_folds.splits import Folds
 from cv_folds.training.jobs import JobSpec
+from cv_folds.training.settings import TrainingSettings
 
 COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")
 
@@ -116,3 +117,27 @@ class WorkerKillingSpec(JobSpec):
         if os.getpid() != self.spared:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().folder
+
+
+def job_spec(folder: Path, **changed: object) -> JobSpec:
+    """Return a job of a few seconds, whose decoded images are written when they are not there yet."""
+    folds = changed.get("folds", small_folds())
+    assert isinstance(folds, Folds)
+    pixels = folder / "pixels.npy"
+    if not pixels.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(pixels, coloured_pixels(folds))
+    plain: dict[str, object] = {
+        "run": folder / "run",
+        "backbone": "shufflenet_v2_x0_5",
+        "fold": 1,
+        "folds": folds,
+        "pixels": pixels,
+        "fingerprint": "f" * 64,
+        "settings": TrainingSettings(image_size=32, epochs=2, batch_size=16),
+        "weights": None,
+        "seed": 0,
+        "device": "cpu",
+        "threads": 1,
+    }
+    return JobSpec(**(plain | changed))  # type: ignore[arg-type]

@@ -1,0 +1,367 @@
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cv_folds_samples import job_spec, small_folds
+from safetensors.torch import load_file
+
+from cv_folds.arrays import frozen
+from cv_folds.errors import JobFailedError, UsageError
+from cv_folds.files import sha256
+from cv_folds.out_of_fold import FoldLogits
+from cv_folds.splits import inner_split
+from cv_folds.training import jobs
+from cv_folds.training.backbones import build_backbone, count_parameters
+from cv_folds.training.jobs import JobSpec, finished, job_folder, read_record, run_job
+from cv_folds.training.loop import ImageView, predict_logits
+from cv_folds.training.pixels import IMAGENET
+from cv_folds.training.settings import TrainingSettings
+from cv_folds.training.weights import WeightsFile
+
+FILES = {"model.safetensors", "oof.npz", "history.csv"}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> JobSpec:
+    torch.set_num_threads(1)
+    spec = job_spec(tmp_path_factory.mktemp("done"))
+    run_job(spec)
+    return spec
+
+
+@pytest.fixture
+def copy(done: JobSpec, tmp_path: Path) -> JobSpec:
+    """The finished job in a folder of its own."""
+    spec = replace(done, run=tmp_path / "run")
+    spec.folder.mkdir(parents=True)
+    for path in done.folder.iterdir():
+        (spec.folder / path.name).write_bytes(path.read_bytes())
+    return spec
+
+
+@pytest.fixture
+def fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """One entry a training."""
+    calls: list[str] = []
+    fit = jobs.fit
+
+    def counting(*args, **kwargs):
+        calls.append("fit")
+        return fit(*args, **kwargs)
+
+    monkeypatch.setattr(jobs, "fit", counting)
+    return calls
+
+
+def test_the_folder_holds_the_files_of_the_contract(done):
+    assert done.folder == done.run / "jobs" / "shufflenet_v2_x0_5" / "fold-1"
+    assert {path.name for path in done.folder.iterdir()} == FILES | {"job.json"}
+
+
+def test_the_record_has_the_outside_shape(done):
+    content = json.loads((done.folder / "job.json").read_text())
+    split = inner_split(done.folds, 1, parts=8, seed=0)
+    expected = {
+        "schema": 1,
+        "backbone": "shufflenet_v2_x0_5",
+        "fold": 1,
+        "seed": 0,
+        "settings_digest": done.digest(),
+        "epochs_run": 2,
+        "n_train": len(split.train),
+        "n_validation": len(split.validation),
+        "n_held_out": 30,
+        "parameters": count_parameters(build_backbone(done.backbone, 3, image_size=32)),
+        "precision": "float32",
+        "device": "cpu",
+        "files": {name: sha256(done.folder / name) for name in FILES},
+    }
+    measured = {"best_epoch", "seconds", "images_per_second", "peak_memory_mib"}
+    assert content.keys() == expected.keys() | measured
+    assert {key: content[key] for key in expected} == expected
+    assert content["best_epoch"] in (1, 2)
+    assert all(content[name] > 0 for name in measured)
+    assert len(split.train) + len(split.validation) + 30 == 90
+
+
+def test_the_history_has_a_row_an_epoch(done):
+    with (done.folder / "history.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert list(rows[0]) == [
+        "epoch",
+        "learning_rate",
+        "train_loss",
+        "validation_loss",
+        "validation_balanced_accuracy",
+        "seconds",
+        "images_per_second",
+    ]
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    best = min(rows, key=lambda row: float(row["validation_loss"]))
+    assert read_record(done.folder).best_epoch == int(best["epoch"])
+
+
+def test_the_logits_are_those_of_the_stored_model_for_the_held_out_fold(done):
+    part = FoldLogits.load(done.folder / "oof.npz")
+    held_out = np.flatnonzero(done.folds.folds == 1)
+    assert (part.backbone, part.fold, part.classes) == (done.backbone, 1, done.folds.classes)
+    assert part.image_ids.tolist() == done.folds.image_ids[held_out].tolist()
+    model = build_backbone(done.backbone, 3, image_size=32)
+    model.load_state_dict(load_file(done.folder / "model.safetensors"))
+    rows = torch.from_numpy(held_out)
+    view = ImageView(torch.from_numpy(np.load(done.pixels)), rows, torch.zeros(len(rows)))
+    np.testing.assert_allclose(
+        part.logits, predict_logits(model, view, batch_size=30, normalisation=IMAGENET), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_the_same_job_gives_the_same_bytes(done, tmp_path):
+    again = run_job(replace(done, run=tmp_path))
+    for name in ("model.safetensors", "oof.npz"):
+        assert again.files[name] == read_record(done.folder).files[name]
+
+
+def test_the_callers_random_numbers_are_left_alone(done, tmp_path):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    run_job(replace(done, run=tmp_path, settings=done.settings.model_copy(update={"epochs": 1})))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("changed", ["labels", "pixels"])
+def test_the_held_out_fold_does_not_move_the_weights(done, tmp_path, changed):
+    rng = np.random.default_rng(0)
+    inside = done.folds.folds == done.fold
+    spec = replace(done, run=tmp_path / "run")
+    if changed == "labels":
+        labels = done.folds.labels.copy()
+        labels[inside] = rng.permutation(labels[inside])
+        assert (labels != done.folds.labels).any()
+        spec = replace(spec, folds=replace(done.folds, labels=frozen(labels)))
+    else:
+        pixels = np.load(done.pixels)
+        pixels[inside] = rng.integers(0, 256, pixels[inside].shape)
+        np.save(tmp_path / "pixels.npy", pixels)
+        spec = replace(spec, pixels=tmp_path / "pixels.npy")
+    before, after = read_record(done.folder), run_job(spec)
+    assert after.files["model.safetensors"] == before.files["model.safetensors"]
+    assert after.best_epoch == before.best_epoch
+    assert (after.files["oof.npz"] == before.files["oof.npz"]) is (changed == "labels")
+
+
+@pytest.mark.parametrize("which", ["train", "validation"])
+def test_the_other_folds_do_move_the_outcome(done, tmp_path, which):
+    # Otherwise the test above would pass for a model that learns nothing.
+    rows = getattr(inner_split(done.folds, done.fold, parts=8, seed=done.seed), which)
+    pixels = np.load(done.pixels)
+    pixels[rows] = 255 - pixels[rows]
+    np.save(tmp_path / "pixels.npy", pixels)
+    spec = replace(done, run=tmp_path / "run", pixels=tmp_path / "pixels.npy")
+    record = run_job(spec)
+    assert validation_losses(spec) != validation_losses(done)
+    if which == "train":
+        assert record.files["model.safetensors"] != read_record(done.folder).files["model.safetensors"]
+
+
+def validation_losses(spec: JobSpec) -> list[str]:
+    with (spec.folder / "history.csv").open(newline="") as stream:
+        return [row["validation_loss"] for row in csv.DictReader(stream)]
+
+
+def test_a_finished_job_is_not_repeated(copy, fits):
+    times = {path.name: path.stat().st_mtime_ns for path in copy.folder.iterdir()}
+    assert run_job(copy) == read_record(copy.folder)
+    assert fits == []
+    assert {path.name: path.stat().st_mtime_ns for path in copy.folder.iterdir()} == times
+
+
+@pytest.mark.parametrize("name", sorted(FILES | {"job.json"}))
+@pytest.mark.parametrize("damage", ["flip", "cut", "gone"])
+def test_a_damaged_job_is_not_finished(copy, name, damage):
+    path = copy.folder / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    if damage == "flip":
+        path.write_bytes(content)
+    elif damage == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    else:
+        path.unlink()
+    assert finished(copy) is None
+
+
+def test_a_damaged_job_runs_again_to_the_same_end(copy, fits):
+    before = read_record(copy.folder)
+    path = copy.folder / "oof.npz"
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+    after = run_job(copy)
+    assert fits == ["fit"]
+    assert after.files["oof.npz"] == before.files["oof.npz"] == sha256(path)
+    assert finished(copy) == after
+
+
+@pytest.mark.parametrize("content", ["", "[]", "null", "3", "{}", '{"schema": 1}', '{"schema": 1, "fold": "x"', "\xff"])
+def test_a_record_that_is_none(tmp_path, content):
+    (tmp_path / "job.json").write_bytes(content.encode("latin-1"))
+    assert read_record(tmp_path) is None
+
+
+def test_a_record_that_lists_no_files_is_not_finished(copy):
+    path = copy.folder / "job.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"files": {}}))
+    assert finished(copy) is None
+
+
+@pytest.mark.parametrize("step", ["fit", "_write_model", "write_json"])
+def test_an_interrupted_job_is_not_finished_and_can_run_again(copy, monkeypatch, step):
+    changed = replace(copy, seed=copy.seed + 1, settings=copy.settings.model_copy(update={"epochs": 1}))
+
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, step, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run_job(changed)
+    # What an older run left may not speak for the new one.
+    assert not (changed.folder / "job.json").exists()
+    assert finished(changed) is None
+    assert finished(copy) is None
+    assert not list(changed.folder.glob("*.partial*"))
+    assert run_job(changed) == finished(changed)
+
+
+def test_the_record_is_written_last(copy, monkeypatch):
+    there: list[set[str]] = []
+    write_json = jobs.write_json
+
+    def looking(path, content):
+        there.append({name for name in content["files"] if sha256(path.with_name(name)) == content["files"][name]})
+        write_json(path, content)
+
+    monkeypatch.setattr(jobs, "write_json", looking)
+    run_job(replace(copy, seed=9, settings=copy.settings.model_copy(update={"epochs": 1})))
+    assert there == [FILES]
+
+
+def test_a_watcher_can_read_where_the_training_stands(copy, monkeypatch):
+    seen: list[dict[str, float]] = []
+    write_history = jobs.write_history
+
+    def looking(path, rows):
+        seen.append(json.loads((path.parent / jobs.PROGRESS_FILE).read_text()))
+        write_history(path, rows)
+
+    monkeypatch.setattr(jobs, "write_history", looking)
+    run_job(replace(copy, seed=3))
+    assert [(progress["epoch"], progress["step"]) for progress in seen] == [
+        (1, seen[0]["steps"]),
+        (2, seen[0]["steps"]),
+    ]
+    assert all(progress.keys() == {"epoch", "step", "steps", "images_per_second"} for progress in seen)
+    assert not (copy.folder / jobs.PROGRESS_FILE).exists()
+
+
+def test_the_digest_follows_everything_that_decides_the_outcome(tmp_path):
+    weights = WeightsFile(backbone="x", path=tmp_path / "w.pth", sha256="a" * 64)
+    spec = job_spec(tmp_path, weights=weights)
+    moved = small_folds()
+    deeper = spec.settings.augmentation.model_copy(update={"rotation": 10.0})
+    decisive = [
+        replace(spec, backbone="squeezenet1_1"),
+        replace(spec, fold=2),
+        replace(spec, folds=replace(moved, folds=frozen((moved.folds + 1) % 3))),
+        replace(spec, fingerprint="e" * 64),
+        replace(spec, seed=1),
+        replace(spec, weights=None),
+        replace(spec, weights=replace(weights, sha256="b" * 64)),
+        replace(spec, settings=spec.settings.model_copy(update={"augmentation": deeper})),
+        *(
+            replace(spec, settings=spec.settings.model_copy(update={name: value}))
+            for name, value in TrainingSettings(
+                image_size=33, epochs=9, patience=1, batch_size=5, learning_rate=0.5, learning_rate_from_scratch=0.5,
+                weight_decay=0.5, schedule="cosine", warmup=0.5, label_smoothing=0.5, gradient_clip=0.5,
+                resampling="over", validation_parts=3, batch_norm_momentum=0.5, precision="bfloat16",
+            )
+            if name != "augmentation"
+        ),
+    ]  # fmt: skip
+    digests = {other.digest() for other in decisive} | {spec.digest()}
+    assert len(digests) == len(decisive) + 1
+    for other in (
+        replace(spec, run=tmp_path / "elsewhere"),
+        replace(spec, pixels=tmp_path / "elsewhere.npy"),
+        replace(spec, device="cuda"),
+        replace(spec, threads=7),
+        replace(spec, weights=replace(weights, path=tmp_path / "moved.pth")),
+    ):
+        assert other.digest() == spec.digest()
+
+
+def test_a_decoder_of_another_kind_changes_the_digest(tmp_path, monkeypatch):
+    spec = job_spec(tmp_path)
+    before = spec.digest()
+    monkeypatch.setattr(jobs, "DECODER", "another")
+    assert spec.digest() != before
+
+
+def test_folds_and_backbones_start_from_other_random_numbers(tmp_path):
+    specs = [job_spec(tmp_path, fold=fold, backbone=name, seed=seed)
+             for fold in range(3) for name in ("resnet18", "resnet34") for seed in (0, 1)]  # fmt: skip
+    assert len({jobs._job_seed(spec) for spec in specs}) == len(specs)
+
+
+def test_pretrained_weights_are_the_start(done, tmp_path):
+    path = done.folder / "model.safetensors"
+    weights = WeightsFile(backbone=done.backbone, path=path, sha256=sha256(path))
+    stored = load_file(path)
+    model = jobs._initial_model(replace(done, weights=weights)).state_dict()
+    assert all(torch.equal(model[key], value) for key, value in stored.items() if not key.startswith("fc."))
+    assert not torch.equal(model["fc.weight"], stored["fc.weight"])
+    record = run_job(
+        replace(done, run=tmp_path, weights=weights, settings=done.settings.model_copy(update={"epochs": 1}))
+    )
+    assert record.settings_digest != done.digest()
+
+
+def test_weights_that_do_not_fit_leave_no_record(done, tmp_path):
+    path = done.folder / "model.safetensors"
+    weights = WeightsFile(backbone="squeezenet1_1", path=path, sha256=sha256(path))
+    spec = replace(done, run=tmp_path, backbone="squeezenet1_1", weights=weights)
+    with pytest.raises(UsageError, match="does not fit squeezenet1_1"):
+        run_job(spec)
+    assert finished(spec) is None
+
+
+def test_a_loss_that_is_not_finite_leaves_no_record(done, tmp_path, monkeypatch):
+    build = jobs._initial_model
+
+    def broken(spec):
+        model = build(spec)
+        with torch.no_grad():
+            model.fc.bias[0] = torch.nan
+        return model
+
+    monkeypatch.setattr(jobs, "_initial_model", broken)
+    spec = replace(done, run=tmp_path)
+    with pytest.raises(JobFailedError, match="loss is not finite in epoch 1"):
+        run_job(spec)
+    assert not (spec.folder / "job.json").exists()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_precision_that_was_asked_for(done, precision):
+    spec = replace(done, settings=done.settings.model_copy(update={"precision": precision}))
+    assert jobs._use_bfloat16(spec, torch.device("cpu")) is (precision == "bfloat16")
+
+
+def test_job_folder():
+    assert job_folder(Path("run"), "resnet50", 3) == Path("run/jobs/resnet50/fold-3")
