@@ -8,13 +8,12 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 import torch
 from joblib import Parallel, delayed
-from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from cv_folds.errors import HamcvError
@@ -80,19 +79,21 @@ def run_jobs(
         One a job, in the order of `specs`; with `fail_fast` those not run are missing.
     """
     outcomes: dict[tuple[str, int], JobOutcome] = {}
-    with _workers_end_with_us(), warnings.catch_warnings():
+    # However we leave, be it by an interrupt, closing ends the workers instead of waiting for their jobs.
+    with warnings.catch_warnings(), closing(_outcomes(specs, side_by_side)) as results:
         # loky replaces a worker whose memory grew, which is what a worker that trains one model after another does.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
-        for outcome in _outcomes(specs, side_by_side):
+        # joblib tells of the jobs that closing ends.
+        warnings.filterwarnings("ignore", message=".*have been (cancelled|successfully executed)")
+        for outcome in results:
             outcomes[outcome.backbone, outcome.fold] = outcome
             on_outcome(outcome)
             if fail_fast and outcome.error is not None:
-                _kill_workers()
                 break
     return tuple(outcomes[spec.backbone, spec.fold] for spec in specs if (spec.backbone, spec.fold) in outcomes)
 
 
-def _outcomes(specs: Sequence[JobSpec], side_by_side: int) -> Iterator[JobOutcome]:
+def _outcomes(specs: Sequence[JobSpec], side_by_side: int) -> Generator[JobOutcome, None, None]:
     if side_by_side == 1 or len(specs) == 1:
         threads = torch.get_num_threads()
         try:
@@ -102,15 +103,18 @@ def _outcomes(specs: Sequence[JobSpec], side_by_side: int) -> Iterator[JobOutcom
         return
     parent = os.getpid()
     pool = Parallel(n_jobs=side_by_side, backend="loky", return_as="generator_unordered", batch_size=1)
-    started: set[tuple[str, int]] = set()
+    results = pool(delayed(_run_in_worker)(spec, parent) for spec in specs)
+    ended: set[tuple[str, int]] = set()
     try:
-        for outcome in pool(delayed(_run_in_worker)(spec, parent) for spec in specs):
-            started.add((outcome.backbone, outcome.fold))
+        for outcome in results:
+            ended.add((outcome.backbone, outcome.fold))
             yield outcome
     except TerminatedWorkerError:
         for spec in specs:
-            if (spec.backbone, spec.fold) not in started:
+            if (spec.backbone, spec.fold) not in ended:
                 yield _lost(spec)
+    finally:
+        results.close()
 
 
 def _lost(spec: JobSpec) -> JobOutcome:
@@ -155,17 +159,3 @@ def _run_contained(spec: JobSpec) -> JobOutcome:
         )
     error_file.unlink(missing_ok=True)
     return JobOutcome(backbone=spec.backbone, fold=spec.fold, record=record, error=None)
-
-
-@contextmanager
-def _workers_end_with_us() -> Iterator[None]:
-    """Kill the workers when we leave by an exception, be it an interrupt, instead of waiting for their jobs."""
-    try:
-        yield
-    except BaseException:
-        _kill_workers()
-        raise
-
-
-def _kill_workers() -> None:
-    get_reusable_executor().shutdown(wait=False, kill_workers=True)
