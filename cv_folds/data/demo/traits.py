@@ -52,19 +52,19 @@ class Traits:
 
 
 _NV = Traits(
-    radius=54, irregularity=0.22, softness=0.50, melanin=0.72, blood=0.10, patchiness=0.22, asymmetry=0.12,
+    radius=54, irregularity=0.22, softness=0.50, melanin=0.62, blood=0.10, patchiness=0.22, asymmetry=0.12,
     network=0.62, globules=0.30, streaks=0.05, veil=0.02, blue_blobs=0.0, vessels=0.02, lacunae=0.0, milia=0.02,
     comedones=0.03, wax=0.08, scale=0.0, white_centre=0.0,
 )  # fmt: skip
 _MEL = Traits(
-    radius=66, irregularity=0.70, softness=0.34, melanin=1.25, blood=0.16, patchiness=0.85, asymmetry=0.70,
+    radius=66, irregularity=0.70, softness=0.34, melanin=1.50, blood=0.16, patchiness=0.85, asymmetry=0.70,
     network=0.45, globules=0.50, streaks=0.55, veil=0.55, blue_blobs=0.05, vessels=0.06, lacunae=0.0, milia=0.03,
     comedones=0.03, wax=0.02, scale=0.03, white_centre=0.04,
 )  # fmt: skip
 _BKL = Traits(
     radius=60, irregularity=0.42, softness=0.16, melanin=0.66, blood=0.10, patchiness=0.45, asymmetry=0.20,
     network=0.10, globules=0.10, streaks=0.02, veil=0.06, blue_blobs=0.03, vessels=0.04, lacunae=0.0, milia=0.65,
-    comedones=0.60, wax=0.62, scale=0.14, white_centre=0.0,
+    comedones=0.60, wax=0.90, scale=0.14, white_centre=0.0,
 )  # fmt: skip
 _BCC = Traits(
     radius=56, irregularity=0.45, softness=0.50, melanin=0.10, blood=0.34, patchiness=0.32, asymmetry=0.25,
@@ -100,10 +100,10 @@ LOOK_ALIKES = {
 }
 """Classes that a lesion of a class may be mistaken for."""
 
-LIKENESS = 0.55
+LIKENESS = 0.4
 """Most that a lesion has of a look-alike, from none to all; with `SPREAD` it sets how hard the demo set is."""
 
-SPREAD = 0.34
+SPREAD = 0.28
 """Standard deviation of the logarithm of each trait within a class."""
 
 STRUCTURES = 7

@@ -190,7 +190,7 @@ def test_a_linear_model_does_well_but_not_perfectly(rows: list[dict[str, str]], 
         method="predict_proba",
     )
     macro_auc = roc_auc_score(labels, probabilities, multi_class="ovr")
-    assert 0.83 < macro_auc < 0.96
+    assert 0.85 < macro_auc < 0.975
     for column, name in enumerate(CLASSES):
         assert roc_auc_score(labels == name, probabilities[:, column]) > 0.7
 
