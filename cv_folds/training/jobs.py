@@ -83,6 +83,8 @@ class JobSpec:
             "backbone": self.backbone,
             "fold": self.fold,
             "folds": hashlib.sha256(self.folds.folds.tobytes()).hexdigest(),
+            # The inner split depends on them too.
+            "groups": hashlib.sha256("\n".join(self.folds.groups.tolist()).encode()).hexdigest(),
             "fingerprint": self.fingerprint,
             "decoder": DECODER,
             "settings": self.settings.model_dump(mode="json"),

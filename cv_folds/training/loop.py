@@ -177,12 +177,21 @@ def fit(
         )
         if validation_loss < least:
             least, best_epoch = validation_loss, epoch
-            best = {key: value.detach().clone() for key, value in model.state_dict().items()}
+            _keep(model, best)
         on_epoch(tuple(rows))
         if epoch - best_epoch >= settings.patience:
             break
     model.load_state_dict(best)
     return Fitted(history=tuple(rows), best_epoch=best_epoch)
+
+
+def _keep(model: nn.Module, best: dict[str, torch.Tensor]) -> None:
+    """Copy the weights into `best`, into the tensors of the last copy where there is one, to save memory."""
+    for key, value in model.state_dict().items():
+        if key in best:
+            best[key].copy_(value)
+        else:
+            best[key] = value.detach().clone()
 
 
 def _train_epoch(

@@ -279,6 +279,7 @@ def test_the_digest_follows_everything_that_decides_the_outcome(tmp_path):
         replace(spec, backbone="squeezenet1_1"),
         replace(spec, fold=2),
         replace(spec, folds=replace(moved, folds=frozen((moved.folds + 1) % 3))),
+        replace(spec, folds=replace(moved, groups=frozen([f"merged {group}" for group in moved.groups]))),
         replace(spec, fingerprint="e" * 64),
         replace(spec, seed=1),
         replace(spec, weights=None),
