@@ -15,6 +15,7 @@ from cv_folds.data.demo import write_demo_set
 from cv_folds.errors import HamcvError, UsageError
 from cv_folds.splits import make_folds
 from hamcv import __version__
+from hamcv.combining import combine_again
 from hamcv.config import RunConfig, recipes, resolve
 from hamcv.run import RunOptions, preflight, run
 from hamcv.screens import (
@@ -126,6 +127,14 @@ def report_command(
     from hamcv.evaluation import report_run
 
     evaluation, files = report_run(run_folder, [name.strip() for name in formats.split(",")])
+    show_leaderboard(evaluation, Console())
+    show_written(files, Console())
+
+
+@app.command("ensemble")
+def ensemble_command(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]) -> None:
+    """Combine the stored out-of-fold predictions of a run again, without training; writes scores, predictor, report."""
+    evaluation, files = combine_again(run_folder)
     show_leaderboard(evaluation, Console())
     show_written(files, Console())
 

@@ -11,21 +11,15 @@ from rich.console import Console
 from cv_folds.data.cache import cache_root, decoded_pixels, open_pixels
 from cv_folds.data.dataset import LesionDataset
 from cv_folds.errors import JobFailedError, list_rows
-from cv_folds.images import DECODER
 from cv_folds.leakage import audit_folds, identical_images, merge_groups
-from cv_folds.out_of_fold import FoldLogits, OutOfFold, pool
 from cv_folds.splits import Folds, make_folds
-from cv_folds.training.jobs import LOGITS_FILE, MODEL_FILE, JobSpec, finished, job_folder, peak_memory_mib
-from cv_folds.training.pixels import IMAGENET
+from cv_folds.training.jobs import JobSpec, finished, peak_memory_mib
 from cv_folds.training.schedule import JobOutcome, run_jobs, share_threads
 from cv_folds.training.weights import WeightsFile, find_weights
-from ensemble.bundle import write_bundle
-from ensemble.crossfit import ensemble_predictions, fit_deployed
 from ensemble.device import resolve_device
-from ensemble.manifest import Preprocessing, TrainingData
-from hamcv import __version__
+from ensemble.manifest import TrainingData
+from hamcv.combining import combine
 from hamcv.config import RunConfig
-from hamcv.evaluation import METRICS_FILE, PREDICTIONS_FILE, score
 from hamcv.journal import RunJournal, cpu_cores
 from hamcv.log import LOGGER, logging_to
 from hamcv.progress import image_progress, job_progress
@@ -147,44 +141,24 @@ def _stages(
         folds = _write_folds(dataset, pixels, config, options.out)
     with journal.stage("train"):
         _train(config, options, found, folds, pixels, journal, console)
-    with journal.stage("ensemble"):
-        oof = _pool(config, options.out, folds)
-        predictions = ensemble_predictions(oof, config.ensemble)
-        predictions.write_csv(options.out / PREDICTIONS_FILE)
-        deployed = fit_deployed(oof, predictions, config.ensemble)
-    with journal.stage("evaluate"):
-        predictions, evaluation = score(options.out, config, demo=dataset.demo)
-    with journal.stage("predictor"):
-        overall = evaluation.models[deployed.name].overall
-        bundle = write_bundle(
-            options.out / "predictor",
-            hamcv_version=__version__,
-            preprocessing=Preprocessing(
-                decoder=DECODER, image_size=config.training.image_size, mean=IMAGENET.mean, std=IMAGENET.std
-            ),
-            deployed=deployed,
-            training_data=TrainingData(
-                name=dataset.name,
-                fingerprint=dataset.fingerprint,
-                n_images=len(dataset),
-                n_lesions=dataset.n_lesions,
-                demo=dataset.demo,
-            ),
-            scores={name: estimate.value for name, estimate in overall.items() if estimate.value is not None},
-            member_files={
-                (backbone, fold): job_folder(options.out, backbone, fold) / MODEL_FILE
-                for backbone in config.backbones
-                for fold in range(config.folds)
-            },
-        )
+    data = TrainingData(
+        name=dataset.name,
+        fingerprint=dataset.fingerprint,
+        n_images=len(dataset),
+        n_lesions=dataset.n_lesions,
+        demo=dataset.demo,
+    )
+    combined = combine(options.out, config, folds, data, stage=journal.stage)
     # Before the report, which prints how and when the run ended.
     journal.end("done")
     with journal.stage("report"):
         reports = write_report(
-            options.out, evaluation=evaluation, predictions=predictions, formats=config.report.formats
+            options.out,
+            evaluation=combined.evaluation,
+            predictions=combined.predictions,
+            formats=config.report.formats,
         )
-    files = (options.out / METRICS_FILE, *reports, bundle.folder)
-    return RunResult(evaluation=evaluation, files=files, seconds=journal.seconds)
+    return RunResult(evaluation=combined.evaluation, files=(*combined.files, *reports), seconds=journal.seconds)
 
 
 def _decode(dataset: LesionDataset, image_size: int, console: Console) -> Path:
@@ -276,12 +250,3 @@ def _workers_memory(outcomes: tuple[JobOutcome, ...], side_by_side: int) -> floa
         return 0.0
     peaks = sorted((outcome.record.peak_memory_mib for outcome in outcomes if outcome.record), reverse=True)
     return sum(peaks[:side_by_side])
-
-
-def _pool(config: RunConfig, out: Path, folds: Folds) -> OutOfFold:
-    parts = [
-        FoldLogits.load(job_folder(out, backbone, fold) / LOGITS_FILE)
-        for backbone in config.backbones
-        for fold in range(config.folds)
-    ]
-    return pool(folds, parts, config.backbones)

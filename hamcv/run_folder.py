@@ -42,7 +42,7 @@ def open_run_folder(folder: Path, config: RunConfig, *, overwrite: bool) -> Iter
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--out {folder}: cannot be made ({error.strerror}); name another folder") from error
-    with _locked(folder):
+    with hold(folder):
         if overwrite:
             _clear(folder)
         elif (folder / CONFIG_FILE).is_file():
@@ -52,7 +52,8 @@ def open_run_folder(folder: Path, config: RunConfig, *, overwrite: bool) -> Iter
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def hold(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing to a run folder; `RunFolderBusyError` when one does."""
     path = folder / LOCK_FILE
     # `lockf`, not `flock`: the lock must not live on in a worker that outlives its parent.
     with path.open("a+", encoding="ascii") as stream:

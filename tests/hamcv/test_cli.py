@@ -24,6 +24,7 @@ SURFACE = {
         "--set",
     },
     "report": {"--format"},
+    "ensemble": set(),
     "predict": {"--output", "--device", "--tta"},
     "folds": {"--out", "--data", "--folds", "--seed"},
     "doctor": set(),
@@ -158,6 +159,23 @@ def test_report_makes_the_same_report_again(hamcv: Hamcv, tiny_run: Path, tmp_pa
     assert (out / "metrics.json").read_bytes() == (tiny_run / "metrics.json").read_bytes()
     assert (out / "report.html").stat().st_size > 100_000
     assert (out / "report.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_ensemble_combines_stored_predictions_again(hamcv: Hamcv, tiny_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(tiny_run, out)
+    shutil.rmtree(out / "predictor")
+    (out / "predictions.csv").unlink()
+    screen = hamcv("ensemble", out)
+    assert screen.code == 0
+    assert "soft_vote" in screen.out
+    for name in ("predictions.csv", "metrics.json", "predictor/manifest.json"):
+        assert (out / name).read_bytes() == (tiny_run / name).read_bytes(), name
+    (out / "jobs" / "squeezenet1_1" / "fold-1" / "oof.npz").unlink()
+    screen = hamcv("ensemble", out)
+    assert screen.code == 3
+    assert "squeezenet1_1" in screen.err
+    assert hamcv("ensemble", tmp_path).code == 2
 
 
 def test_report_writes_only_the_format_asked_for(hamcv: Hamcv, tiny_run: Path, tmp_path: Path) -> None:

@@ -1,0 +1,153 @@
+"""From the out-of-fold logits of all jobs to ensembles, scores and the predictor; no training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import hamcv
+from cv_folds.errors import UsageError
+from cv_folds.images import DECODER
+from cv_folds.out_of_fold import FoldLogits, OutOfFold, pool
+from cv_folds.splits import Folds
+from cv_folds.training.jobs import LOGITS_FILE, MODEL_FILE, job_folder
+from cv_folds.training.pixels import IMAGENET
+from ensemble.bundle import write_bundle
+from ensemble.crossfit import Deployed, ensemble_predictions, fit_deployed
+from ensemble.manifest import Preprocessing, TrainingData
+from ensemble.predictions import Predictions
+from hamcv.config import RunConfig, read_config
+from hamcv.evaluation import METRICS_FILE, PREDICTIONS_FILE, score
+from hamcv.run_folder import CONFIG_FILE, hold
+from reports.results import Evaluation
+from reports.run_folder import RunRecord, read_folds, read_record
+from reports.write import write_report
+
+
+@dataclass(frozen=True, kw_only=True)
+class Combined:
+    """What the jobs of a run give together."""
+
+    predictions: Predictions
+    """As read back from ``predictions.csv``."""
+    evaluation: Evaluation
+    """All scores."""
+    files: tuple[Path, ...]
+    """The scores and the predictor."""
+
+
+def combine(
+    run: Path,
+    config: RunConfig,
+    folds: Folds,
+    data: TrainingData,
+    *,
+    stage: Callable[[str], AbstractContextManager[None]],
+) -> Combined:
+    """Pool the jobs' logits, cross-fit the ensembles, score everything and write the predictor.
+
+    Parameters
+    ----------
+    run : Path
+        A run folder whose jobs are finished.
+    config : RunConfig
+        Its settings.
+    folds : Folds
+        Its folds.
+    data : TrainingData
+        What it was trained on.
+    stage : callable
+        Makes a context in which a named stage is timed.
+
+    Raises
+    ------
+    DataError
+        When predictions are missing, doubled or damaged.
+    """
+    with stage("ensemble"):
+        oof = _pool(config, run, folds)
+        combined = ensemble_predictions(oof, config.ensemble)
+        combined.write_csv(run / PREDICTIONS_FILE)
+        deployed = fit_deployed(oof, combined, config.ensemble)
+    with stage("evaluate"):
+        predictions, evaluation = score(run, config, demo=data.demo)
+    with stage("predictor"):
+        bundle = _write_predictor(run, config, deployed, evaluation, data)
+    return Combined(predictions=predictions, evaluation=evaluation, files=(run / METRICS_FILE, bundle))
+
+
+def combine_again(run: Path) -> tuple[Evaluation, tuple[Path, ...]]:
+    """Combine, score and report the stored predictions of a run anew, without training.
+
+    Parameters
+    ----------
+    run : Path
+        A run folder.
+
+    Returns
+    -------
+    evaluation : Evaluation
+        All scores.
+    files : tuple of Path
+        What was written.
+
+    Raises
+    ------
+    UsageError
+        When `run` is no run folder.
+    DataError
+        When a file of the run is missing or damaged.
+    RunFolderBusyError
+        When another process writes to it.
+    """
+    if not (run / CONFIG_FILE).is_file():
+        raise UsageError(f"{run} is no run folder: it has no {CONFIG_FILE}")
+    config = read_config(run / CONFIG_FILE)
+    with hold(run):
+        facts = read_record(run / "run.json", RunRecord).data
+        folds = read_folds(run / "folds.csv", tuple(facts.images_per_class))
+        data = TrainingData(
+            name=facts.name,
+            fingerprint=facts.fingerprint,
+            n_images=facts.n_images,
+            n_lesions=facts.n_lesions,
+            demo=facts.demo,
+        )
+        combined = combine(run, config, folds, data, stage=lambda _: nullcontext())
+        reports = write_report(
+            run, evaluation=combined.evaluation, predictions=combined.predictions, formats=config.report.formats
+        )
+    return combined.evaluation, (*combined.files, *reports)
+
+
+def _pool(config: RunConfig, run: Path, folds: Folds) -> OutOfFold:
+    parts = [
+        FoldLogits.load(job_folder(run, backbone, fold) / LOGITS_FILE)
+        for backbone in config.backbones
+        for fold in range(config.folds)
+    ]
+    return pool(folds, parts, config.backbones)
+
+
+def _write_predictor(
+    run: Path, config: RunConfig, deployed: Deployed, evaluation: Evaluation, data: TrainingData
+) -> Path:
+    overall = evaluation.models[deployed.name].overall
+    bundle = write_bundle(
+        run / "predictor",
+        hamcv_version=hamcv.__version__,
+        preprocessing=Preprocessing(
+            decoder=DECODER, image_size=config.training.image_size, mean=IMAGENET.mean, std=IMAGENET.std
+        ),
+        deployed=deployed,
+        training_data=data,
+        scores={name: estimate.value for name, estimate in overall.items() if estimate.value is not None},
+        member_files={
+            (backbone, fold): job_folder(run, backbone, fold) / MODEL_FILE
+            for backbone in config.backbones
+            for fold in range(config.folds)
+        },
+    )
+    return bundle.folder
