@@ -54,9 +54,9 @@ def method_notes(resamples: str) -> tuple[Paragraph, ...]:
     return (
         Paragraph(
             title="Folds.",
-            text="Stratified by class and grouped by lesion: all images of a lesion, and of lesions merged because "
-            "images of theirs are near-duplicates, stand in the same fold. What was found is listed under “Data and "
-            "folds”.",
+            text="Stratified by class and grouped by lesion: all images of a lesion, and of lesions that were merged "
+            "because they share an image, stand in the same fold. What was looked for and found is listed under “Data "
+            "and folds”.",
         ),
         Paragraph(
             title="Early stopping.",
@@ -66,7 +66,9 @@ def method_notes(resamples: str) -> tuple[Paragraph, ...]:
         Paragraph(
             title="Ensembles.",
             text="Whatever an ensemble learns (calibration, stacking weights) is fitted without the fold it is scored "
-            "on, so ensemble scores are cross-fitted like those of the backbones.",
+            "on, so ensemble scores are cross-fitted like those of the backbones. What it learns from are outputs of "
+            "networks that were themselves trained on the scored fold, among others; only a nested cross-validation, "
+            "which was not done, would remove that trace.",
         ),
         Paragraph(
             title="Intervals.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -193,7 +194,11 @@ def version_table(folder: RunFolder) -> Table:
 
 def settings_table(folder: RunFolder) -> Table:
     """Return every resolved setting."""
-    facts = [(name, setting_text(value)) for name, value in folder.settings.items()]
+    # Of folders the name only: a report is passed on, and where the data lie on this machine is nobody's business.
+    facts = [
+        (name, setting_text(Path(value).name if name in ("data", "weights") else value))
+        for name, value in folder.settings.items()
+    ]
     return facts_table("settings", "Every setting of the run, resolved.", facts, head="Setting")
 
 

@@ -11,6 +11,9 @@ DEMO_BANNER = (
     "Demo data: images drawn by the program, no photographs of skin. No number here says anything about skin lesions."
 )
 
+SUMMARY_METRICS = ("macro_f1", "balanced_accuracy", "log_loss")
+"""Three views that can disagree: a stack that learns the prevalence gains in log-loss and loses rare classes."""
+
 
 def banner(evaluation: Evaluation, folder: RunFolder) -> str | None:
     """Return the warning that every page carries, or None."""
@@ -71,8 +74,8 @@ def what_was_done(evaluation: Evaluation, folder: RunFolder) -> str:
 
 
 def what_came_out(evaluation: Evaluation) -> str:
-    """Name the best model by macro F1 and by log-loss, and the classes that the first model finds least and most."""
-    sentences = [_best_sentence(evaluation, metric) for metric in ("macro_f1", "log_loss")]
+    """Name the best model by each metric of the summary, and the classes that the first model finds least and most."""
+    sentences = [_best_sentence(evaluation, metric) for metric in SUMMARY_METRICS]
     return " ".join([*sentences, _recall_sentence(evaluation)])
 
 
@@ -109,7 +112,7 @@ def what_differs(evaluation: Evaluation) -> tuple[str, ...]:
     return tuple(
         evidence_text(comparison)
         for comparison in evaluation.comparisons
-        if comparison.metric in ("macro_f1", "log_loss") and {comparison.model, comparison.against} <= worth_saying
+        if comparison.metric in SUMMARY_METRICS and {comparison.model, comparison.against} <= worth_saying
     )
 
 
