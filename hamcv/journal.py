@@ -84,9 +84,12 @@ class RunJournal:
         try:
             yield
         finally:
-            spent = self._content["seconds"].get(name, 0.0) + time.perf_counter() - start
-            self._content["seconds"][name] = round(spent, 3)
-            self._write()
+            self.spent(name, time.perf_counter() - start)
+
+    def spent(self, name: str, seconds: float) -> None:
+        """Add to the seconds of a stage."""
+        self._content["seconds"][name] = round(self._content["seconds"].get(name, 0.0) + seconds, 3)
+        self._write()
 
     def jobs(self, outcomes: tuple[JobOutcome, ...], peak_memory_mib: float) -> None:
         """Record how the jobs ended and the memory they took."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from cv_folds.errors import JobFailedError, list_rows
 from cv_folds.leakage import audit_folds, identical_images, merge_groups
 from cv_folds.splits import Folds, make_folds
 from cv_folds.training.jobs import JobSpec, finished, peak_memory_mib
+from cv_folds.training.preflight import try_backbone
 from cv_folds.training.schedule import JobOutcome, run_jobs, share_threads
 from cv_folds.training.weights import WeightsFile, find_weights
 from ensemble.device import resolve_device
@@ -79,6 +81,8 @@ def preflight(config: RunConfig, *, download: bool) -> Preflight:
     dataset = open_dataset(config.data, limit_lesions=config.limit_lesions, seed=config.seed)
     make_folds(dataset, n_folds=config.folds, seed=config.seed)
     weights = {name: find_weights(config.weights, name, download=download) for name in config.backbones}
+    for name, file in weights.items():
+        try_backbone(name, len(dataset.classes), image_size=config.training.image_size, weights=file)
     return Preflight(dataset=dataset, device=device, weights=weights)
 
 
@@ -107,36 +111,38 @@ def run(config: RunConfig, options: RunOptions, console: Console) -> RunResult:
     """
     found = preflight(config, download=True)
     side_by_side, threads = share_threads(options.jobs, found.device.type)
-    with (
-        open_run_folder(options.out, config, overwrite=options.overwrite),
-        logging_to(console, options.out / "log.jsonl") as log,
-    ):
-        if found.dataset.demo:
-            log.warning(DEMO_BANNER)
-        log.info(
-            f"{found.dataset.name}: {len(found.dataset)} images of {found.dataset.n_lesions} lesions, "
-            f"{len(found.dataset.classes)} classes; {config.folds} folds x {len(config.backbones)} backbones on "
-            f"{found.device}, {side_by_side} side by side"
-        )
-        journal = RunJournal(options.out / "run.json", config, found.dataset, str(found.device), threads)
-        try:
-            result = _stages(config, options, found, journal, console)
-        except (KeyboardInterrupt, SystemExit):
-            journal.end("interrupted")
-            raise
-        except Exception:
-            journal.end("failed")
-            raise
-        log.info(f"done in {sum(result.seconds.values()):.0f} s: {options.out}")
-        return result
+    with open_run_folder(options.out, config, overwrite=options.overwrite) as begin:
+        # Images that cannot be used are found here, before the run folder is touched.
+        start = time.perf_counter()
+        pixels = _decode(found.dataset, config.training.image_size, console)
+        decode_seconds = time.perf_counter() - start
+        begin()
+        with logging_to(console, options.out / "log.jsonl") as log:
+            if found.dataset.demo:
+                log.warning(DEMO_BANNER)
+            log.info(
+                f"{found.dataset.name}: {len(found.dataset)} images of {found.dataset.n_lesions} lesions, "
+                f"{len(found.dataset.classes)} classes; {config.folds} folds x {len(config.backbones)} backbones on "
+                f"{found.device}, {side_by_side} side by side"
+            )
+            journal = RunJournal(options.out / "run.json", config, found.dataset, str(found.device), threads)
+            journal.spent("decode", decode_seconds)
+            try:
+                result = _stages(config, options, found, pixels, journal, console)
+            except (KeyboardInterrupt, SystemExit):
+                journal.end("interrupted")
+                raise
+            except Exception:
+                journal.end("failed")
+                raise
+            log.info(f"done in {sum(result.seconds.values()):.0f} s: {options.out}")
+            return result
 
 
 def _stages(
-    config: RunConfig, options: RunOptions, found: Preflight, journal: RunJournal, console: Console
+    config: RunConfig, options: RunOptions, found: Preflight, pixels: Path, journal: RunJournal, console: Console
 ) -> RunResult:
     dataset = found.dataset
-    with journal.stage("decode"):
-        pixels = _decode(dataset, config.training.image_size, console)
     with journal.stage("folds"):
         folds = _write_folds(dataset, pixels, config, options.out)
     with journal.stage("train"):

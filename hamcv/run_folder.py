@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,17 +18,25 @@ LOCK_FILE = ".lock"
 
 
 @contextmanager
-def open_run_folder(folder: Path, config: RunConfig, *, overwrite: bool) -> Iterator[None]:
+def open_run_folder(folder: Path, config: RunConfig, *, overwrite: bool) -> Iterator[Callable[[], None]]:
     """Take hold of a run folder: a new one, one with the same settings, or one that may be overwritten.
+
+    Nothing in it changes before the yielded function is called; a new folder is removed again when it never is.
 
     Parameters
     ----------
     folder : Path
         Made when missing.
     config : RunConfig
-        The settings of this run; written to ``config.toml``.
+        The settings of this run.
     overwrite : bool
         Remove what an earlier run left there.
+
+    Yields
+    ------
+    callable
+        To be called once when everything was checked: removes the old content when asked to, and writes
+        ``config.toml``.
 
     Raises
     ------
@@ -43,12 +51,20 @@ def open_run_folder(folder: Path, config: RunConfig, *, overwrite: bool) -> Iter
     except OSError as error:
         raise UsageError(f"--out {folder}: cannot be made ({error.strerror}); name another folder") from error
     with hold(folder):
-        if overwrite:
-            _clear(folder)
-        elif (folder / CONFIG_FILE).is_file():
+        if not overwrite and (folder / CONFIG_FILE).is_file():
             _refuse_other_settings(folder, config)
-        write_text(folder / CONFIG_FILE, config.to_toml())
-        yield
+
+        def begin() -> None:
+            if overwrite:
+                _clear(folder)
+            write_text(folder / CONFIG_FILE, config.to_toml())
+
+        try:
+            yield begin
+        finally:
+            if [path.name for path in folder.iterdir()] == [LOCK_FILE]:
+                (folder / LOCK_FILE).unlink()
+                folder.rmdir()
 
 
 @contextmanager

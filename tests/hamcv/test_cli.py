@@ -113,6 +113,49 @@ def test_bad_rows_and_images_are_listed_at_once_and_nothing_is_written(
     assert not (tmp_path / "run").exists()
 
 
+def test_images_that_cannot_be_decoded_leave_nothing_behind(hamcv: Hamcv, small_data: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(small_data, data)
+    cut, text = sorted(data.rglob("*.jpg"))[3:5]
+    cut.write_bytes(cut.read_bytes()[:1000])
+    text.write_text("no picture")
+    screen = hamcv("run", "--data", data, "--weights", "none", "--image-size", "32", "--out", tmp_path / "run")
+    assert screen.code == 3
+    assert cut.name in screen.err
+    assert text.name in screen.err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--backbones", "inception_v3", "--image-size", "32"), ["inception_v3", "32 px", "--image-size"]),
+        (("--backbones", "vit_b_16", "--image-size", "100"), ["vit_b_16", "--image-size"]),
+    ],
+)
+def test_a_network_that_cannot_take_the_images_is_found_before_training(
+    hamcv: Hamcv, small_data: Path, tmp_path: Path, arguments: tuple[str, ...], words: list[str]
+) -> None:
+    screen = hamcv("run", "--data", small_data, "--weights", "none", "--out", tmp_path / "run", *arguments)
+    assert screen.code == 2
+    assert all(word in screen.err for word in words), screen.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_of_another_network_are_found_before_training(hamcv: Hamcv, small_data: Path, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+    from torchvision.models import squeezenet1_0
+
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    save_file(squeezenet1_0().state_dict(), folder / "squeezenet1_1.safetensors")
+    options = ("--backbones", "squeezenet1_1", "--weights", folder, "--image-size", "64", "--out", tmp_path / "run")
+    screen = hamcv("run", "--data", small_data, *options)
+    assert screen.code == 2
+    assert "does not fit squeezenet1_1" in screen.err
+    assert not (tmp_path / "run").exists()
+
+
 def test_too_few_lesions_for_the_folds(hamcv: Hamcv, small_data: Path, tmp_path: Path) -> None:
     screen = hamcv("run", "--data", small_data, "--folds", "9", "--weights", "none", "--out", tmp_path / "run")
     assert screen.code == 2

@@ -122,10 +122,16 @@ def test_other_settings_are_refused_with_the_difference(tiny_run: Path, tiny_con
 
 def test_overwrite_starts_afresh_and_a_foreign_folder_is_left_alone(tiny_config: RunConfig, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    with open_run_folder(out, tiny_config, overwrite=False):
+    with open_run_folder(out, tiny_config, overwrite=False) as begin:
+        begin()
         (out / "jobs").mkdir()
-    with open_run_folder(out, tiny_config.model_copy(update={"seed": 1}), overwrite=True):
+    with open_run_folder(out, tiny_config.model_copy(update={"seed": 1}), overwrite=True) as begin:
+        assert (out / "jobs").exists()
+        begin()
         assert not (out / "jobs").exists()
+    with open_run_folder(tmp_path / "never", tiny_config, overwrite=False):
+        pass
+    assert not (tmp_path / "never").exists()
     mine = tmp_path / "thesis"
     mine.mkdir()
     (mine / "chapter.txt").write_text("mine")
@@ -166,7 +172,8 @@ def test_the_predictor_repeats_the_out_of_fold_logits(tiny_run: Path, small_data
 def test_a_failing_job_does_not_stop_the_others(tiny_config: RunConfig, tmp_path: Path) -> None:
     config = tiny_config.model_copy(update={"folds": 2})
     blocked = job_folder(tmp_path / "run", "squeezenet1_1", 0)
-    with open_run_folder(tmp_path / "run", config, overwrite=False):
+    with open_run_folder(tmp_path / "run", config, overwrite=False) as begin:
+        begin()
         blocked.parent.mkdir(parents=True)
         blocked.write_text("a file where the job wants its folder")
     with pytest.raises(JobFailedError, match=r"1 of 4 jobs failed(.|\n)*squeezenet1_1, fold 0"):
