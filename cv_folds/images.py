@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +22,11 @@ DECODER = "pillow-squash-bilinear-1"
 """Names the recipe of `to_pixels`; a change there must change this, since caches and bundles record it."""
 
 MAX_PIXELS = 178_956_970
-"""Largest accepted image, in pixels; the size from which Pillow warns of a decompression bomb, times two."""
+"""Largest accepted image, in pixels; the size from which Pillow warns of a decompression bomb, times two.
+
+The warning of images in between is left to the caller's filters: they belong to the whole process, while many threads
+decode at a time.
+"""
 
 
 def decode_rgb(source: ImageSource) -> Image.Image:
@@ -99,13 +102,10 @@ def image_size(path: Path) -> tuple[int, int]:
 def _read(path: Path, use: Callable[[Image.Image], Result]) -> Result:
     if not path.is_file():
         raise DataError(f"{path}: no such image file")
-    with _naming(str(path)), warnings.catch_warnings():
-        # The limit below decides, not Pillow's warning.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise DataError(f"{path}: {image.width} x {image.height} pixels is more than is accepted")
-            return use(image)
+    with _naming(str(path)), Image.open(path) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise DataError(f"{path}: {image.width} x {image.height} pixels is more than is accepted")
+        return use(image)
 
 
 @contextmanager
@@ -115,7 +115,8 @@ def _naming(source: str) -> Iterator[None]:
         yield
     except DataError:
         raise
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        # The warning arrives here where warnings are errors.
         raise DataError(f"{source}: {error}") from error
     except (OSError, SyntaxError, ValueError) as error:
         # OSError: truncated or no image; SyntaxError: Pillow's word for a broken PNG chunk.

@@ -1,7 +1,8 @@
 """What could carry knowledge of a held-out image into its training, looked for and put in writing.
 
-Identical images under different lesion ids are merged into one group before splitting. Near-duplicates are not
-searched for here; the audit says so.
+Identical images under different lesion ids are merged into one group before splitting. Identical means equal decoded
+pixels at the run's image size: files that differ only in what scaling takes away count as one. Near-duplicates are
+not searched for here; the audit says so.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cv_folds.arrays import ByteArray, IntArray, StrArray, frozen
 from cv_folds.data.dataset import LesionDataset
+from cv_folds.errors import DataError, list_rows
 from cv_folds.files import write_json
 from cv_folds.splits import Folds, torn_groups
 
@@ -87,12 +89,28 @@ def identical_images(dataset: LesionDataset, pixels: ByteArray) -> tuple[ImagePa
     -------
     tuple of ImagePair
         Chained: of three identical images, the first with the second and the second with the third.
+
+    Raises
+    ------
+    DataError
+        When identical images have different diagnoses: with every such pair, chained likewise.
     """
     by_content: dict[bytes, list[int]] = {}
     for row, image in enumerate(pixels):
         by_content.setdefault(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), []).append(row)
     pairs = [pair for rows in by_content.values() for pair in pairwise(rows)]
     images, lesions = dataset.image_ids.tolist(), dataset.lesion_ids.tolist()
+    diagnoses = [dataset.classes[label] for label in dataset.labels.tolist()]
+    contradictions = [
+        f"{images[a]} (lesion {lesions[a]}) is {diagnoses[a]} but {images[b]} (lesion {lesions[b]}) is {diagnoses[b]}"
+        for a, b in sorted(pairs)
+        if diagnoses[a] != diagnoses[b]
+    ]
+    if contradictions:
+        raise DataError(
+            f"identical images with different diagnoses:\n{list_rows(contradictions)}\n"
+            "correct the diagnosis in the metadata, or remove the row of one image of each pair"
+        )
     return tuple(
         ImagePair(image_a=images[a], image_b=images[b], lesion_a=lesions[a], lesion_b=lesions[b], score=1.0)
         for a, b in pairs

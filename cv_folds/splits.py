@@ -170,8 +170,8 @@ def inner_split(folds: Folds, fold: int, *, parts: int, seed: int) -> InnerSplit
     Returns
     -------
     InnerSplit
-        A class with a single lesion outside `fold` stays in `train`, so that no class is ever unknown to the
-        model; `validation` may then miss that class.
+        A class with a single group outside `fold` stays in `train`, so that no class is ever unknown to the
+        model; `validation` may then miss that class. No group is in both parts.
 
     Raises
     ------
@@ -179,7 +179,7 @@ def inner_split(folds: Folds, fold: int, *, parts: int, seed: int) -> InnerSplit
         When there are fewer than `parts` lesions, or no class with as many images, to divide.
     """
     outside = np.flatnonzero(folds.folds != fold)
-    single = _lesions_alone_in_their_class(folds, outside)
+    single = _groups_alone_in_their_class(folds, outside)
     divisible = outside[~single]
     n_lesions = len(np.unique(folds.groups[divisible]))
     if min(n_lesions, np.bincount(folds.labels[divisible], minlength=1).max()) < parts:
@@ -195,16 +195,18 @@ def inner_split(folds: Folds, fold: int, *, parts: int, seed: int) -> InnerSplit
     validation = divisible[chosen]
     train = np.setdiff1d(outside, validation)
     assert set(folds.labels[outside].tolist()) == set(folds.labels[train].tolist())
+    assert not set(folds.groups[train].tolist()) & set(folds.groups[validation].tolist())
     return InnerSplit(train=frozen(train), validation=frozen(validation))
 
 
-def _lesions_alone_in_their_class(folds: Folds, rows: IntArray) -> BoolArray:
+def _groups_alone_in_their_class(folds: Folds, rows: IntArray) -> BoolArray:
+    """Mark all rows of the groups that are the only one of some class, their rows of other classes too."""
     labels, groups = folds.labels[rows], folds.groups[rows]
     alone = np.zeros(len(rows), dtype=np.bool_)
     for label in range(len(folds.classes)):
-        of_class = labels == label
-        if len(np.unique(groups[of_class])) == 1:
-            alone |= of_class
+        of_class = np.unique(groups[labels == label])
+        if len(of_class) == 1:
+            alone |= groups == of_class[0]
     return alone
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import threading
-from collections.abc import Iterator
 
 import safetensors
 import safetensors.torch
@@ -14,6 +12,7 @@ from torch import nn
 
 from cv_folds.errors import DataError
 from cv_folds.training.backbones import build_backbone
+from cv_folds.training.exactness import exact_float32
 from cv_folds.training.pixels import Normalisation, normalise
 from ensemble.bundle import Bundle
 from ensemble.manifest import Member
@@ -55,7 +54,7 @@ class Members:
             [self._network(manifest.member(backbone, fold)) for backbone in manifest.combiner.backbones]
             for fold in range(manifest.n_folds)
         ]
-        with torch.inference_mode(), self._exact_float32():
+        with torch.inference_mode(), exact_float32(self._device):
             images = normalise(pixels.to(self._device), self._normalisation)
             rows = [torch.stack([network(images) for network in of_fold], dim=1) for of_fold in networks]
             return torch.stack(rows, dim=1).float().cpu()
@@ -87,19 +86,3 @@ class Members:
             raise DataError(f"{path} does not hold the weights of {member.backbone}: {error}") from error
         network.to(memory_format=torch.channels_last)
         return network.to(self._device).eval().requires_grad_(False)
-
-    @contextlib.contextmanager
-    def _exact_float32(self) -> Iterator[None]:
-        """Keep cuDNN from rounding to TensorFloat-32 and from choosing kernels by timing them."""
-        if self._device.type == "cpu":
-            yield
-            return
-        # The switches are the whole process's: only one thread at a time may turn them and back.
-        with (
-            _CUDA_LOCK,
-            torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
-        ):
-            yield
-
-
-_CUDA_LOCK = threading.Lock()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Callable
 
 import torch
@@ -72,13 +71,11 @@ def build_backbone(name: str, n_classes: int, *, image_size: int) -> nn.Module:
         if argument in _model_arguments(name):
             arguments[argument] = convert(image_size)
     if name in AUXILIARY_HEADS:
-        # Their ImageNet weights expect another normalisation, to which `transform_input` converts.
+        # Their ImageNet weights expect another normalisation, to which `transform_input` converts. They warn when
+        # `init_weights` is not given.
         arguments |= {"aux_logits": False, "init_weights": True, "transform_input": True}
     try:
-        with warnings.catch_warnings():
-            # googlenet and inception warn that a future version may initialise differently.
-            warnings.filterwarnings("ignore", category=FutureWarning)
-            model: nn.Module = builder(weights=None, **arguments)
+        model: nn.Module = builder(weights=None, **arguments)
     except (ValueError, AssertionError) as error:
         raise UsageError(f"{name} cannot be built for {image_size} px images: {error}; change --image-size") from error
     return model

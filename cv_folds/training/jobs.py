@@ -15,13 +15,14 @@ import sys
 import time
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from cv_folds.data.cache import open_pixels
@@ -151,16 +152,25 @@ def read_record(folder: Path) -> JobRecord | None:
         return None
 
 
-def finished(spec: JobSpec) -> JobRecord | None:
-    """Return the record when the job was finished with these settings and its files are whole, else None."""
-    record = read_record(spec.folder)
-    if record is None or record.settings_digest != spec.digest() or record.files.keys() != set(RESULT_FILES):
+def verified_record(folder: Path) -> JobRecord | None:
+    """Return the record when the folder holds one and all result files as it lists them, else None."""
+    record = read_record(folder)
+    if record is None or record.files.keys() != set(RESULT_FILES):
         return None
     for name, checksum in record.files.items():
-        path = spec.folder / name
+        path = folder / name
         if not path.is_file() or sha256(path) != checksum:
             return None
     return record
+
+
+def finished(spec: JobSpec) -> JobRecord | None:
+    """Return the record when the job was finished with these settings and its files are whole, else None."""
+    record = read_record(spec.folder)
+    # The digest first: it spares the reading of files that another run left.
+    if record is None or record.settings_digest != spec.digest():
+        return None
+    return verified_record(spec.folder)
 
 
 def run_job(spec: JobSpec) -> JobRecord:
@@ -187,7 +197,10 @@ def run_job(spec: JobSpec) -> JobRecord:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(_job_seed(spec))
         model = _initial_model(spec).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        fitted, view_sizes, logits = _train_and_predict(spec, model, device, bfloat16)
+        try:
+            fitted, view_sizes, logits = _train_and_predict(spec, model, device, bfloat16)
+        finally:
+            _remove_progress(spec.folder)
     _write_model(spec.folder / MODEL_FILE, model)
     logits.save(spec.folder / LOGITS_FILE)
     shown = sum(row.images_per_second * row.seconds for row in fitted.history)
@@ -211,7 +224,6 @@ def run_job(spec: JobSpec) -> JobRecord:
     )
     content = record.model_dump(mode="json")
     write_json(spec.folder / RECORD_FILE, {"schema": content.pop("schema_")} | content)
-    (spec.folder / PROGRESS_FILE).unlink(missing_ok=True)
     return record
 
 
@@ -290,14 +302,15 @@ def _use_bfloat16(spec: JobSpec, device: torch.device) -> bool:
 
 def _write_model(path: Path, model: nn.Module) -> None:
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    write_atomically(path, lambda partial: save_file(tensors, partial))
+    # `save_file` would make a file that only its owner may read, whatever the umask.
+    write_atomically(path, lambda partial: partial.write_bytes(save(tensors)))
 
 
 def _progress_writer(spec: JobSpec) -> Callable[[Progress], None]:
     """Return a callback that leaves the state in a small file, at most twice a second, for whoever watches.
 
     A file needs no connection between the processes: it works alike for threads, workers and cluster nodes. It is
-    not synced, and a watcher takes an unreadable one for no news.
+    not synced, a watcher takes an unreadable one for no news, and a training does not fail for want of it.
     """
     path = spec.folder / PROGRESS_FILE
     partial = path.with_suffix(f".{os.getpid()}")
@@ -309,7 +322,15 @@ def _progress_writer(spec: JobSpec) -> Callable[[Progress], None]:
         if now - last < 0.5 and progress.step < progress.steps:
             return
         last = now
-        partial.write_text(json.dumps(asdict(progress)), encoding="utf-8")
-        partial.replace(path)
+        with suppress(OSError):
+            partial.write_text(json.dumps(asdict(progress)), encoding="utf-8")
+            partial.replace(path)
 
     return write
+
+
+def _remove_progress(folder: Path) -> None:
+    """Remove the progress file and unfinished ones, those of killed processes too."""
+    for path in folder.glob(f"{Path(PROGRESS_FILE).stem}.*"):
+        with suppress(OSError):
+            path.unlink()

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from cv_folds.errors import JobFailedError
 from cv_folds.training.augment import augment, draw_parameters
+from cv_folds.training.exactness import exact_float32
 from cv_folds.training.pixels import Normalisation, normalise
 from cv_folds.training.resampling import class_weights, draw_epoch, epoch_size
 from cv_folds.training.settings import TrainingSettings
@@ -217,11 +218,11 @@ def _train_epoch(
 def predict_logits(model: nn.Module, view: ImageView, *, batch_size: int, normalisation: Normalisation) -> torch.Tensor:
     """Return the (n, n_classes) float32 logits of a view's images, on the CPU.
 
-    Always in float32, as the deployed predictor computes them.
+    Always in exact float32 and without autocast, as the deployed predictor computes them.
     """
     model.eval()
     parts = []
-    with torch.inference_mode():
+    with torch.inference_mode(), exact_float32(view.device):
         for positions in torch.split(torch.arange(len(view)), batch_size):
             images = normalise(view.pixels(positions), normalisation)
             parts.append(model(images).float())

@@ -39,7 +39,12 @@ class JobOutcome:
     """Why it failed, in one line or a few; None when it is finished."""
 
 
-def share_threads(jobs: int | None, device: str) -> tuple[int, int]:
+def cpu_cores() -> int:
+    """Return the number of CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def share_threads(jobs: int | None, device: str, n_jobs: int) -> tuple[int, int]:
     """Return how many jobs run side by side and the CPU threads of each.
 
     On a CPU, jobs of one thread each: side by side they do more than one job with all threads, whose work is not
@@ -51,9 +56,13 @@ def share_threads(jobs: int | None, device: str) -> tuple[int, int]:
         What the user asks for; None for the default.
     device : str
         ``cpu``, ``cuda`` or ``cuda:N``.
+    n_jobs : int
+        All jobs of the run, finished ones too: a resumed job must have the threads that it would have had at first,
+        since its numbers depend on them.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    side_by_side = jobs if jobs is not None else (1 if device.startswith("cuda") else cores)
+    assert n_jobs > 0
+    cores = cpu_cores()
+    side_by_side = min(jobs if jobs is not None else (1 if device.startswith("cuda") else cores), n_jobs)
     return side_by_side, max(1, cores // side_by_side)
 
 

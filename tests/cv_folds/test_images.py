@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -108,7 +109,11 @@ def test_a_small_file_of_a_huge_image_is_refused_before_it_is_decoded(tmp_path, 
         decode_rgb(path)
     monkeypatch.setattr(images, "MAX_PIXELS", 300 * 200)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300 * 200 - 1)
-    assert decode_rgb(path).size == (300, 200)
+    with pytest.raises(DataError, match=re.escape(str(path))):
+        decode_rgb(path)
+    # Where warnings are no errors, the limit above decides.
+    with pytest.warns(Image.DecompressionBombWarning):
+        assert decode_rgb(path).size == (300, 200)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(DataError, match=re.escape(str(path))):
         decode_rgb(path)
@@ -156,3 +161,15 @@ def test_size_from_the_header(tmp_path):
     path = tmp_path / "image.png"
     random_image(9, 31, 17).save(path)
     assert image_size(path) == (31, 17)
+
+
+def test_reading_leaves_the_warning_filters_of_the_process_alone(tmp_path, monkeypatch):
+    # Many threads read at a time; `warnings.catch_warnings` in two of them can leave the filters of one for good.
+    path = tmp_path / "image.png"
+    random_image(10).save(path)
+    filters = warnings.filters
+    seen = []
+    transpose = ImageOps.exif_transpose
+    monkeypatch.setattr(ImageOps, "exif_transpose", lambda image: seen.append(warnings.filters) or transpose(image))
+    decode_rgb(path)
+    assert [found is filters for found in seen] == [True]

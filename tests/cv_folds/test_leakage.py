@@ -10,13 +10,18 @@ from cv_folds_samples import image_row, small_folds
 
 from cv_folds.arrays import frozen
 from cv_folds.data.dataset import build_dataset
+from cv_folds.errors import DataError
 from cv_folds.leakage import ImagePair, audit_folds, identical_images, merge_groups
 
 
-def dataset_of(tmp_path, lesions):
+def dataset_of(tmp_path, lesions, diagnoses=None):
     file = tmp_path / "image.png"
     file.touch()
-    rows = [image_row(f"image_{index:02d}", lesion, "nv", file) for index, lesion in enumerate(lesions)]
+    diagnoses = diagnoses or ["nv"] * len(lesions)
+    rows = [
+        image_row(f"image_{index:02d}", lesion, diagnosis, file)
+        for index, (lesion, diagnosis) in enumerate(zip(lesions, diagnoses, strict=True))
+    ]
     return build_dataset(rows, name="x", root=tmp_path, demo=False)
 
 
@@ -43,6 +48,18 @@ def test_one_lesion_may_repeat_an_image_and_one_pixel_makes_a_difference(tmp_pat
     pixels = pixels_of("xxx")
     pixels[2, 0, 0, 0] ^= 1
     assert identical_images(dataset, pixels) == ()
+
+
+def test_identical_images_with_two_diagnoses_are_refused_all_at_once(tmp_path):
+    dataset = dataset_of(tmp_path, ["A", "B", "C", "D", "E", "F"], ["nv", "mel", "nv", "bcc", "nv", "nv"])
+    with pytest.raises(DataError) as caught:
+        identical_images(dataset, pixels_of("xxyyzz"))
+    assert str(caught.value).splitlines() == [
+        "identical images with different diagnoses:",
+        "  image_00 (lesion A) is nv but image_01 (lesion B) is mel",
+        "  image_02 (lesion C) is nv but image_03 (lesion D) is bcc",
+        "correct the diagnosis in the metadata, or remove the row of one image of each pair",
+    ]
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -13,7 +13,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from cv_folds.arrays import frozen
 from cv_folds.data.dataset import build_dataset
 from cv_folds.errors import DataError, UsageError
-from cv_folds.splits import inner_split, make_folds, torn_groups
+from cv_folds.splits import Folds, inner_split, make_folds, torn_groups
 
 SEEDS = range(60)
 
@@ -273,3 +273,23 @@ def test_too_few_lesions_for_the_inner_split_names_the_setting(tmp_path):
         inner_split(folds, 0, parts=8, seed=0)
     with pytest.raises(UsageError, match=r"training\.validation_parts = 2: .* 0 lesions with 0 images"):
         inner_split(make_folds(few_lesions(tmp_path, nv=2, df=2), n_folds=2, seed=0), 0, parts=2, seed=0)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_group_of_two_classes_is_not_divided_when_one_has_no_other(seed):
+    # Outside fold 1, group_00 is all there is of class 0, and holds images of class 1 too.
+    names = np.repeat([f"group_{index:02d}" for index in range(24)], 4)
+    labels = np.ones(96, np.int64)
+    labels[[0, 1, 92, 93]] = 0
+    folds = Folds(
+        image_ids=frozen([f"image_{index:02d}" for index in range(96)]),
+        lesion_ids=frozen(names),
+        groups=frozen(names),
+        labels=frozen(labels),
+        classes=("df", "nv"),
+        folds=frozen(np.arange(96) >= 88, np.int64),
+        n_folds=2,
+    )
+    split = inner_split(folds, 1, parts=2, seed=seed)
+    assert set(range(4)) <= set(split.train.tolist())
+    assert not lesions_of(folds, split.train) & lesions_of(folds, split.validation)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from cv_folds.out_of_fold import FoldLogits
 from cv_folds.splits import inner_split
 from cv_folds.training import jobs
 from cv_folds.training.backbones import build_backbone, count_parameters
-from cv_folds.training.jobs import JobSpec, finished, job_folder, read_record, run_job
+from cv_folds.training.jobs import JobSpec, finished, job_folder, read_record, run_job, verified_record
 from cv_folds.training.loop import ImageView, predict_logits
 from cv_folds.training.pixels import IMAGENET
 from cv_folds.training.settings import TrainingSettings
@@ -62,6 +63,16 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_the_folder_holds_the_files_of_the_contract(done):
     assert done.folder == done.run / "jobs" / "shufflenet_v2_x0_5" / "fold-1"
     assert {path.name for path in done.folder.iterdir()} == FILES | {"job.json"}
+
+
+def test_the_umask_decides_who_may_read_the_files(tmp_path):
+    before = os.umask(0o027)
+    try:
+        jobs._write_model(tmp_path / "model.safetensors", torch.nn.Linear(2, 3))
+    finally:
+        os.umask(before)
+    assert (tmp_path / "model.safetensors").stat().st_mode & 0o777 == 0o640
+    assert set(load_file(tmp_path / "model.safetensors")) == {"weight", "bias"}
 
 
 def test_the_record_has_the_outside_shape(done):
@@ -193,7 +204,14 @@ def test_a_damaged_job_is_not_finished(copy, name, damage):
         path.write_bytes(content[: len(content) // 2])
     else:
         path.unlink()
+    assert verified_record(copy.folder) is None
     assert finished(copy) is None
+
+
+def test_a_whole_job_is_verified_whatever_its_settings(copy):
+    other = replace(copy, seed=copy.seed + 1)
+    assert verified_record(copy.folder) == verified_record(other.folder) == read_record(copy.folder)
+    assert finished(other) is None
 
 
 def test_a_damaged_job_runs_again_to_the_same_end(copy, fits):
@@ -217,6 +235,7 @@ def test_a_record_that_is_none(tmp_path, content):
 def test_a_record_that_lists_no_files_is_not_finished(copy):
     path = copy.folder / "job.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"files": {}}))
+    assert verified_record(copy.folder) is None
     assert finished(copy) is None
 
 
@@ -268,6 +287,25 @@ def test_a_watcher_can_read_where_the_training_stands(copy, monkeypatch):
     ]
     assert all(progress.keys() == {"epoch", "step", "steps", "images_per_second"} for progress in seen)
     assert not (copy.folder / jobs.PROGRESS_FILE).exists()
+
+
+def test_a_progress_file_that_cannot_be_written_does_not_stop_the_training(copy):
+    (copy.folder / jobs.PROGRESS_FILE).mkdir()
+    changed = replace(copy, seed=4, settings=copy.settings.model_copy(update={"epochs": 1}))
+    assert run_job(changed) == finished(changed)
+    assert [path.name for path in copy.folder.glob("progress.*")] == [jobs.PROGRESS_FILE]
+
+
+def test_a_failed_job_leaves_no_progress_behind(copy, monkeypatch):
+    def fail(path, rows):
+        assert (copy.folder / jobs.PROGRESS_FILE).exists()
+        (copy.folder / f"progress.{os.getpid()}").touch()
+        raise JobFailedError("as if")
+
+    monkeypatch.setattr(jobs, "write_history", fail)
+    with pytest.raises(JobFailedError, match="as if"):
+        run_job(replace(copy, seed=5))
+    assert not list(copy.folder.glob("progress.*"))
 
 
 def test_the_digest_follows_everything_that_decides_the_outcome(tmp_path):

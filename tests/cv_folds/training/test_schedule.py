@@ -10,7 +10,7 @@ from cv_folds_samples import WorkerKillingSpec, job_spec
 
 from cv_folds.training import schedule
 from cv_folds.training.jobs import JobSpec, finished
-from cv_folds.training.schedule import ERROR_FILE, JobOutcome, run_jobs, share_threads
+from cv_folds.training.schedule import ERROR_FILE, JobOutcome, cpu_cores, run_jobs, share_threads
 from cv_folds.training.weights import WeightsFile
 
 
@@ -144,18 +144,23 @@ def test_an_interrupt_passes_through(specs, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("cores", "jobs", "device", "expected"),
+    ("cores", "jobs", "device", "n_jobs", "expected"),
     [
-        (8, None, "cpu", (8, 1)),
-        (8, 2, "cpu", (2, 4)),
-        (8, 3, "cpu", (3, 2)),
-        (2, 5, "cpu", (5, 1)),
-        (1, None, "cpu", (1, 1)),
-        (8, None, "cuda", (1, 8)),
-        (8, None, "cuda:1", (1, 8)),
-        (8, 2, "cuda:0", (2, 4)),
+        (8, None, "cpu", 15, (8, 1)),
+        (8, 2, "cpu", 15, (2, 4)),
+        (8, 3, "cpu", 15, (3, 2)),
+        (2, 5, "cpu", 15, (5, 1)),
+        (1, None, "cpu", 15, (1, 1)),
+        (8, None, "cpu", 2, (2, 4)),
+        (8, 6, "cpu", 3, (3, 2)),
+        (8, None, "cpu", 1, (1, 8)),
+        (8, None, "cuda", 15, (1, 8)),
+        (8, None, "cuda:1", 15, (1, 8)),
+        (8, 2, "cuda:0", 15, (2, 4)),
+        (8, 4, "cuda:0", 1, (1, 8)),
     ],
 )
-def test_sharing_the_cores(monkeypatch, cores, jobs, device, expected):
+def test_sharing_the_cores(monkeypatch, cores, jobs, device, n_jobs, expected):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
-    assert share_threads(jobs, device) == expected
+    assert cpu_cores() == cores
+    assert share_threads(jobs, device, n_jobs) == expected
