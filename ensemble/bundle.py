@@ -31,7 +31,7 @@ EXECUTABLE_SUFFIXES = frozenset(
 )
 """Formats that may carry a pickle, whose reading can run code."""
 
-_MEND = "copy the bundle again, or make a new one with `hamcv export RUN --out FOLDER`"
+_MEND = "copy the bundle again; `hamcv ensemble RUN` writes RUN/predictor again"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,6 +46,16 @@ class Prediction:
     """The classes that cannot be ruled out, in column order; calibrated on cross-fitted predictions."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Batch:
+    """What the members say about one batch, blanks included."""
+
+    logits: FloatArray
+    """(batch, n_views, n_folds, n_backbones, n_classes), always of one shape."""
+    n_images: int
+    """How many of the first rows are images; the others are blanks."""
+
+
 class EnsemblePredictor:
     """The ensemble of a run, ready for new images. Any number of threads may use one.
 
@@ -131,7 +141,8 @@ class EnsemblePredictor:
         """
         manifest = self.bundle.manifest
         empty = np.empty((0, manifest.n_folds, len(manifest.combiner.backbones), len(manifest.classes)))
-        return np.concatenate([empty, *(logits[:, 0] for logits in self._logits(images, views=1))])
+        batches = self._batches(images, views=1)
+        return np.concatenate([empty, *(batch.logits[: batch.n_images, 0] for batch in batches)])
 
     def predict_proba(self, images: Images) -> FloatArray:
         """Return class probabilities.
@@ -151,7 +162,8 @@ class EnsemblePredictor:
         DataError
             When an image cannot be read; the message names it.
         """
-        pieces = [self._combine(logits) for logits in self._logits(images, views=self._views)]
+        batches = self._batches(images, views=self._views)
+        pieces = [self._combine(batch.logits)[: batch.n_images] for batch in batches]
         return np.concatenate([np.empty((0, len(self.bundle.manifest.classes))), *pieces])
 
     def predict(self, images: Images) -> StrArray:
@@ -169,10 +181,11 @@ class EnsemblePredictor:
     def explain_each(self, images: Images) -> Iterator[Prediction]:
         """Yield everything about each image, in order; `images` as for `predict_proba`."""
         classes = self.bundle.manifest.classes
-        for logits in self._logits(images, views=self._views):
-            probabilities = self._combine(logits)
-            inside = self.bundle.prediction_sets.members(probabilities)
-            for row, spread, members in zip(probabilities, spread_of(logits).tolist(), inside.tolist(), strict=True):
+        for batch in self._batches(images, views=self._views):
+            probabilities = self._combine(batch.logits)[: batch.n_images]
+            spreads = spread_of(batch.logits)[: batch.n_images].tolist()
+            inside = self.bundle.prediction_sets.members(probabilities).tolist()
+            for row, spread, members in zip(probabilities, spreads, inside, strict=True):
                 yield Prediction(
                     label=classes[row.argmax()],
                     probabilities=frozen(row),
@@ -188,8 +201,8 @@ class EnsemblePredictor:
         probabilities: FloatArray = combined.mean(axis=1)
         return probabilities
 
-    def _logits(self, images: Images, *, views: int) -> Iterator[FloatArray]:
-        """Yield (n, views, n_folds, n_backbones, n_classes) logits, a batch of images at a time."""
+    def _batches(self, images: Images, *, views: int) -> Iterator[_Batch]:
+        """Yield the members' outputs, a batch of one fixed size at a time."""
         size = self.bundle.manifest.preprocessing.image_size
         batch_size = _BATCH[self.device.type]
         numbered = enumerate(_each(images))
@@ -197,7 +210,7 @@ class EnsemblePredictor:
             pixels = torch.zeros((batch_size, size, size, 3), dtype=torch.uint8)
             pixels[: len(batch)] = torch.from_numpy(np.stack(batch))
             logits = [self._members.logits(view) for view in itertools.islice(_turned(pixels), views)]
-            yield torch.stack(logits, dim=1)[: len(batch)].double().numpy()
+            yield _Batch(logits=torch.stack(logits, dim=1).double().numpy(), n_images=len(batch))
 
 
 def spread_of(logits: FloatArray) -> FloatArray:

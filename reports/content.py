@@ -22,6 +22,11 @@ from reports.wording import metric_label, plural
 
 Looks = Mapping[str, ModelLook]
 
+MERGED = (
+    "Images under different lesion ids with equal decoded pixels (after scaling to the run's image size). Their "
+    "lesions were put into one group."
+)
+
 
 def build_document(folder: RunFolder, evaluation: Evaluation, predictions: Predictions) -> Document:
     """Put a report together.
@@ -33,7 +38,7 @@ def build_document(folder: RunFolder, evaluation: Evaluation, predictions: Predi
     evaluation : Evaluation
         The scores; every number in tables and figures is from here.
     predictions : Predictions
-        Out-of-fold probabilities, for the curves.
+        Out-of-fold probabilities, for the curves and to find networks that name one class only.
 
     Returns
     -------
@@ -49,7 +54,7 @@ def build_document(folder: RunFolder, evaluation: Evaluation, predictions: Predi
     looks = model_looks(predictions.kinds)
     lead = summary.lead_model(evaluation)
     sections = (
-        _summary(folder, evaluation),
+        _summary(folder, evaluation, predictions),
         _data(folder),
         _overall(evaluation, looks),
         _classes(evaluation, looks, lead),
@@ -81,8 +86,9 @@ def _same_run(folder: RunFolder, evaluation: Evaluation, predictions: Prediction
         raise DataError(f"{folder.name}: the scores and predictions.csv do not hold the same models and classes")
 
 
-def _summary(folder: RunFolder, evaluation: Evaluation) -> Section:
-    warnings = [text for text in (summary.failure_note(folder), summary.audit_note(folder)) if text is not None]
+def _summary(folder: RunFolder, evaluation: Evaluation, predictions: Predictions) -> Section:
+    notes = (summary.status_note(folder), summary.audit_note(folder), summary.collapse_note(predictions))
+    warnings = [text for text in notes if text is not None]
     weights = summary.weights_note(folder)
     findings = summary.what_differs(evaluation)
     return Section(
@@ -110,7 +116,7 @@ def _data(folder: RunFolder) -> Section:
     pairs = [
         run_tables.pair_table(name, caption, found)
         for name, caption, found in (
-            ("merged-pairs", "Near-duplicates that were put into one group.", audit.merged_pairs),
+            ("merged-pairs", MERGED, audit.merged_pairs),
             ("doubtful-pairs", "Look-alikes that were left apart; a person should look at them.", audit.doubtful_pairs),
         )
         if found
@@ -205,9 +211,6 @@ def _training(folder: RunFolder, looks: Looks) -> Section:
 
 def _run(folder: RunFolder) -> Section:
     blocks: list[Block] = []
-    failed = run_tables.failed_jobs(folder.record.jobs)
-    if failed.rows:
-        blocks.append(failed)
     blocks.append(run_tables.run_facts(folder))
     if folder.histories:
         blocks.append(Group(title="Jobs", blocks=(run_tables.job_table(folder),)))

@@ -5,10 +5,13 @@ Nothing here is markup. Every string is text and is escaped by whoever writes it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeAlias
+
+_VIEW_BOX = re.compile(r'viewBox="0 0 ([\d.]+) ')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +114,13 @@ class Figure:
     """A whole SVG document."""
     kind: Literal["figure"] = field(default="figure", init=False)
     """Names the type for the templates."""
+
+    @property
+    def width(self) -> float:
+        """Natural width in points, from the picture's view box."""
+        size = _VIEW_BOX.search(self.svg)
+        assert size is not None, self.name
+        return float(size[1])
 
 
 Part: TypeAlias = Paragraph | Bullets | Notice | Table | Figure

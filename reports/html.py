@@ -14,7 +14,6 @@ from reports.document import Cell, Document, Figure, Table
 from reports.figures.style import GRID, INK, MUTED, TAG
 
 REFERENCE = re.compile(r'(?:url\(#|href="#)([^)"]+)')
-SIZE = re.compile(r'viewBox="0 0 ([\d.]+) ')
 
 # Ink that is drawn once for white paper follows the page's colours on screen.
 RECOLOURED = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--rule)"}
@@ -76,14 +75,12 @@ def inline_svg(figure: Figure) -> Markup:
     svg = figure.svg[figure.svg.index("<svg") :]
     svg = re.sub(r"<style.*?</style>", "", svg, count=1, flags=re.DOTALL)
     referenced = set(REFERENCE.findall(svg))
-    size = SIZE.search(svg)
-    assert size is not None
-    width = float(size[1]) * 4 / 3
+    pixels = figure.width * 4 / 3
 
     def fit(tag: re.Match[str]) -> str:
         text = tag[0]
         if text.startswith("<svg"):
-            return _root(text, figure, width)
+            return _root(text, figure, pixels)
         text = re.sub(
             r' id="([^"]*)"', lambda found: f' id="{figure.name}-{found[1]}"' if found[1] in referenced else "", text
         )

@@ -19,6 +19,8 @@ from reports.metrics import CLASS_METRICS, OVERALL_METRICS, Scores, score_table
 
 LEVEL = 0.95
 DEFINED_AT_LEAST = 0.9
+# Below this, values differ by the rounding of their sums only.
+SAME_WITHIN = 1e-12
 # Resamples worked on at a time, times images: the arrays of about 25 resamples of HAM10000 stay in a processor's cache.
 CELLS_AT_A_TIME = 250_000
 
@@ -47,7 +49,9 @@ def percentile_interval(values: FloatArray) -> Interval:
     -------
     Interval
         Efron, Can. J. Stat. 9 (1981) 139-172; percentiles are interpolated linearly. Without ends when fewer than
-        90 % of the resamples define the metric: what is left would no longer stand for the lesions.
+        90 % of the resamples define the metric: what is left would no longer stand for the lesions. Without ends
+        also when all resamples give the same value, as for a recall of 0 or a specificity of 1: they cannot
+        show how far off the value may be, and an interval without width would call it exact.
     """
     if not len(values):
         return Interval(low=None, high=None, reason="an interval needs at least two lesions")
@@ -56,6 +60,8 @@ def percentile_interval(values: FloatArray) -> Interval:
     if share < DEFINED_AT_LEAST:
         reason = f"defined in only {share:.1%} of the resamples of lesions; an interval needs {DEFINED_AT_LEAST:.0%}"
         return Interval(low=None, high=None, reason=reason)
+    if np.ptp(defined) <= SAME_WITHIN:
+        return Interval(low=None, high=None, reason="every resample gives the same value")
     low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(low=float(low), high=float(high))
 

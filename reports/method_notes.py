@@ -21,7 +21,10 @@ FOR_STATISTICIANS = Paragraph(
     "% percentile intervals of a bootstrap that draws lesions with replacement, the same draws for every model, so "
     "differences are paired. They describe the sampling of lesions given the trained networks: neither the variation "
     "of training nor the choice of the best model on the same images is in them, and they are not adjusted for "
-    "multiple comparisons. The spread between folds mixes both sources and is shown apart.",
+    "multiple comparisons. The spread between folds mixes both sources and is shown apart. Pooling the "
+    "probabilities of networks and combiners that were fitted differently in each fold biases the AUC slightly "
+    "downwards (Parker, Günter and Bedo, BMC Bioinformatics 8 (2007) 326); the tables under “Spread between folds” "
+    "give it without pooling.",
 )
 
 
@@ -55,8 +58,8 @@ def method_notes(resamples: str) -> tuple[Paragraph, ...]:
         Paragraph(
             title="Folds.",
             text="Stratified by class and grouped by lesion: all images of a lesion, and of lesions that were merged "
-            "because they share an image, stand in the same fold. What was looked for and found is listed under “Data "
-            "and folds”.",
+            "because they share an image (equal decoded pixels after scaling to the run's image size), stand in the "
+            "same fold. What was looked for and found is listed under “Data and folds”.",
         ),
         Paragraph(
             title="Early stopping.",
@@ -75,7 +78,7 @@ def method_notes(resamples: str) -> tuple[Paragraph, ...]:
             text=f"Percentile bootstrap over lesions, {resamples} resamples; the images of a drawn lesion stay "
             "together. The noise of a resample can only widen a calibration error, so the interval of the ECE is "
             "shifted by its bootstrap bias. An interval that needs a value in at least 90 % of the resamples and "
-            "lacks it is left out.",
+            "lacks it is left out, and so is one without width: a recall of 0 in every resample has no interval.",
         ),
         Paragraph(
             title="Calibration.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import tempfile
 from collections.abc import Collection, Mapping
@@ -18,7 +17,6 @@ from matplotlib.ft2font import FT2Font
 
 from reports.document import Block, Cell, Document, Figure, Group, Table
 
-WIDTH = re.compile(r'viewBox="0 0 ([\d.]+) ')
 FONT_FOLDER = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 FIGURE_FONTS = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf")
 PROSE = 40
@@ -93,8 +91,6 @@ def _block_json(block: Block, numbers: Mapping[str, str]) -> dict[str, Any]:
         case Table():
             return _table_json(block) | {"number": numbers[block.name]}
         case Figure():
-            width = WIDTH.search(block.svg)
-            assert width is not None
             picture = block.svg[block.svg.index("<svg") :]
             return {
                 "kind": block.kind,
@@ -102,7 +98,7 @@ def _block_json(block: Block, numbers: Mapping[str, str]) -> dict[str, Any]:
                 "caption": block.caption,
                 "alt": block.alt,
                 "svg": picture,
-                "width": float(width[1]),
+                "width": block.width,
             }
         case _:
             return asdict(block)

@@ -15,7 +15,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cv_folds.arrays import FloatArray, frozen
-from cv_folds.errors import DataError, UsageError
+from cv_folds.errors import DataError, UsageError, list_rows
 from cv_folds.leakage import Audit
 from cv_folds.splits import Folds
 
@@ -120,7 +120,7 @@ class JobDetails(_Record):
     """``job.json``, as far as a report needs it."""
 
     seed: int
-    """Seed of the job."""
+    """Seed of the run."""
     best_epoch: int
     """The epoch whose weights were kept, counted from 1."""
     epochs_run: int
@@ -172,7 +172,7 @@ class RunFolder:
     settings: Mapping[str, Any]
     """``config.toml``: dotted name to value."""
     histories: tuple[JobHistory, ...]
-    """Training histories of the finished jobs, in the order of ``run.json``."""
+    """Training histories of all jobs, in the order of ``run.json``."""
 
 
 def read_run_folder(run: Path, classes: tuple[str, ...]) -> RunFolder:
@@ -188,24 +188,27 @@ def read_run_folder(run: Path, classes: tuple[str, ...]) -> RunFolder:
     Raises
     ------
     UsageError
-        When `run` is no run folder.
+        When `run` is no run folder, or ``run.json`` lists failed jobs: scores in the folder are then those of an
+        earlier run, if there are any.
     DataError
         When a file is missing or damaged; the message names it.
     """
     if not (run / "run.json").is_file():
         raise UsageError(f"{run} is no run folder (it has no run.json); give the folder that `hamcv run` wrote")
     record = read_record(run / "run.json", RunRecord)
+    if failed := [job for job in record.jobs if job.status == "failed"]:
+        rows = [f"{job.backbone}, fold {job.fold}: {job.error or 'reason not recorded'}" for job in failed]
+        raise UsageError(
+            f"{run}: {len(failed)} of {len(record.jobs)} jobs failed; run the same command again to finish them:\n"
+            + list_rows(rows)
+        )
     return RunFolder(
         name=run.resolve().name,
         record=record,
         audit=read_record(run / "audit.json", Audit),
         folds=read_folds(run / "folds.csv", classes),
         settings=read_settings(run / "config.toml"),
-        histories=tuple(
-            read_history(run / "jobs" / job.backbone / f"fold-{job.fold}", job)
-            for job in record.jobs
-            if job.status == "done"
-        ),
+        histories=tuple(read_history(run / "jobs" / job.backbone / f"fold-{job.fold}", job) for job in record.jobs),
     )
 
 
@@ -228,13 +231,14 @@ def read_settings(path: Path) -> dict[str, Any]:
         nested = tomllib.loads(_text(path))
     except tomllib.TOMLDecodeError as error:
         raise DataError(f"{path} is damaged: {error}; {MEND}") from error
-    return _flatten(nested, "")
+    return flatten(nested)
 
 
-def _flatten(table: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings as dotted names and values, in order; `prefix` opens every name."""
     flat: dict[str, Any] = {}
     for key, value in table.items():
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
 
 

@@ -111,7 +111,7 @@ def pair_table(name: str, caption: str, pairs: Sequence[ImagePair]) -> Table:
 
 
 def job_table(folder: RunFolder) -> Table:
-    """Return every finished job with its counts and times."""
+    """Return every job with its counts and times."""
     return Table(
         name="jobs",
         caption="One network for each backbone and fold: the images its weights were fitted on, those that chose "
@@ -140,20 +140,6 @@ def _job_row(history: JobHistory, job: JobRecord) -> tuple[Cell, ...]:
 def job_of(folder: RunFolder, history: JobHistory) -> JobRecord:
     """Return the entry of ``run.json`` that belongs to a history."""
     return next(job for job in folder.record.jobs if (job.backbone, job.fold) == (history.backbone, history.fold))
-
-
-def failed_jobs(jobs: Sequence[JobRecord]) -> Table:
-    """Return the jobs that failed."""
-    return Table(
-        name="failed-jobs",
-        caption="Jobs that failed.",
-        columns=(Column(label="Backbone", numeric=False), Column(label="Fold"), Column(label="Error", numeric=False)),
-        rows=tuple(
-            (Cell(text=job.backbone), whole(job.fold), Cell(text=job.error or "not recorded"))
-            for job in jobs
-            if job.status == "failed"
-        ),
-    )
 
 
 def facts_table(name: str, caption: str, facts: Sequence[tuple[str, str]], *, head: str = "What") -> Table:

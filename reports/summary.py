@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from ensemble.predictions import Predictions
 from reports.comparisons import best_model, evidence_text
 from reports.results import Evaluation
 from reports.run_folder import RunFolder
-from reports.wording import METRICS, estimate_words, listing, metric_in_sentence, metric_label, plural
+from reports.wording import METRICS, estimate_words, listing, metric_in_sentence, metric_label, percent, plural
 
 DEMO_BANNER = (
     "Demo data: images drawn by the program, no photographs of skin. No number here says anything about skin lesions."
@@ -13,6 +16,9 @@ DEMO_BANNER = (
 
 SUMMARY_METRICS = ("macro_f1", "balanced_accuracy", "log_loss")
 """Three views that can disagree: a stack that learns the prevalence gains in log-loss and loses rare classes."""
+
+COLLAPSED_SHARE = 0.99
+"""Even the commonest class of HAM10000 holds only two thirds of the images."""
 
 
 def banner(evaluation: Evaluation, folder: RunFolder) -> str | None:
@@ -36,11 +42,8 @@ def weights_note(folder: RunFolder) -> str | None:
     return None
 
 
-def failure_note(folder: RunFolder) -> str | None:
-    """Say that the run is not whole, or None."""
-    failed = sum(job.status == "failed" for job in folder.record.jobs)
-    if failed:
-        return f"{plural(failed, 'job')} failed; see “How it was run”. The scores leave those networks out."
+def status_note(folder: RunFolder) -> str | None:
+    """Say that the run did not come to its end, or None."""
     if folder.record.status not in ("done", "running"):
         return f"The run ended early (status: {folder.record.status})."
     return None
@@ -50,6 +53,21 @@ def audit_note(folder: RunFolder) -> str | None:
     """Say that a serious leakage check failed, or None."""
     failed = [check.title for check in folder.audit.checks if check.status == "failed" and check.severity == "error"]
     return f"Leakage checks failed: {'; '.join(failed)}. The scores may be too good." if failed else None
+
+
+def collapse_note(predictions: Predictions) -> str | None:
+    """Name the backbones whose most probable class is nearly always the same, or return None."""
+    collapsed = []
+    for name, probabilities in predictions.probabilities.items():
+        named = np.bincount(probabilities.argmax(axis=1), minlength=len(predictions.classes))
+        if predictions.kinds[name] == "backbone" and named.max() > COLLAPSED_SHARE * named.sum():
+            collapsed.append(f"{name} ({predictions.classes[named.argmax()]})")
+    if not collapsed:
+        return None
+    return (
+        f"The most probable class is the same for more than {percent(COLLAPSED_SHARE)} of the images: "
+        f"{listing(collapsed)}. Such a network has learned next to nothing; look at its training curves."
+    )
 
 
 def what_was_done(evaluation: Evaluation, folder: RunFolder) -> str:

@@ -44,7 +44,7 @@ def write_report(
     Raises
     ------
     UsageError
-        When `run` is no run folder.
+        When `run` is no run folder, or has failed jobs.
     DataError
         When one of its files is missing or damaged, or the parts do not belong together.
     """

@@ -106,6 +106,24 @@ def test_the_company_of_an_image_changes_nothing(predictor, monkeypatch, batch):
         np.testing.assert_allclose(other, together, rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize("batch", [1, 4])
+def test_the_combiner_always_sees_one_shape(bundle, monkeypatch, batch):
+    monkeypatch.setitem(ensemble.predictor._BATCH, "cpu", batch)
+    predictor = EnsemblePredictor.load(bundle, device="cpu", views=2)
+    seen = set()
+    combine = type(predictor.bundle.combiner).combine
+
+    def watched(self, logits):
+        seen.add(logits.shape)
+        return combine(self, logits)
+
+    monkeypatch.setattr(type(predictor.bundle.combiner), "combine", watched)
+    images = random_images(3, 6)
+    assert predictor.predict_proba(images).shape == (6, 3)
+    assert len(list(predictor.explain_each(images))) == 6
+    assert seen == {(batch * 2 * 2, 2, 3)}
+
+
 def test_images_are_read_in_pieces(predictor, monkeypatch):
     alive, most = 0, 0
 

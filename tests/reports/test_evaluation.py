@@ -129,6 +129,26 @@ def test_constant_prediction_has_no_matthews_correlation() -> None:
     assert overall["kappa"].value == pytest.approx(0)
 
 
+def test_scores_at_their_bounds_keep_their_value_and_have_no_interval() -> None:
+    labels = np.repeat([0, 1, 2], [40, 30, 10])
+    rows = np.full((80, 3), 0.1)
+    rows[np.arange(80), np.where(labels == 2, 0, labels)] = 0.8
+    evaluation = evaluated(as_predictions(labels, {"resnet50": rows}))
+    classes = evaluation.models["resnet50"].per_class
+    bound = "every resample gives the same value"
+    assert classes["class-2"]["recall"] == Estimate(value=0.0, reason=bound)
+    assert classes["class-1"]["specificity"] == Estimate(value=1.0, reason=bound)
+    assert classes["class-0"]["specificity"].low is not None
+    content = strict(evaluation)
+    assert isinstance(content, dict)
+    assert content["models"]["resnet50"]["per_class"]["class-2"]["recall"] == {
+        "value": 0.0,
+        "low": None,
+        "high": None,
+        "reason": bound,
+    }
+
+
 def test_no_prediction_is_bad_data() -> None:
     with pytest.raises(DataError, match="no predictions"):
         evaluated(as_predictions(np.zeros(0, dtype=np.int64), {"resnet50": np.zeros((0, 2))}))
@@ -157,7 +177,7 @@ def test_without_ensembles_the_best_meets_the_rest() -> None:
     assert evaluated(run_of(("stack",))).comparisons == ()
 
 
-def test_equal_models_show_no_difference_and_unlike_ones_do() -> None:
+def test_equal_models_have_no_interval_and_unlike_ones_differ() -> None:
     predictions = run_of(BACKBONES)
     rows = predictions.probabilities["resnet50"]
     known = np.full_like(rows, 0.05)
@@ -168,9 +188,9 @@ def test_equal_models_show_no_difference_and_unlike_ones_do() -> None:
     )
     for comparison in evaluation.comparisons:
         if comparison.model == "soft_vote":
-            assert comparison.difference == Estimate(value=0.0, low=0.0, high=0.0)
-            assert comparison.evidence == "no evidence of a difference"
-            assert evidence_text(comparison).startswith("No evidence of a difference in")
+            assert comparison.difference == Estimate(value=0.0, reason="every resample gives the same value")
+            assert comparison.evidence == "undefined"
+            assert evidence_text(comparison).endswith("there is no interval: every resample gives the same value.")
         else:
             assert comparison.evidence == "difference"
             assert evidence_text(comparison).startswith(f"stack is better than {comparison.against} in")

@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cv_folds.errors import DataError
@@ -267,20 +268,60 @@ def test_the_summary_names_the_class_that_is_missed_most(run: Any, page: Element
     assert f"{worst} least often: {number(recalls[worst])} (95 % interval" in summary
 
 
-def test_failed_jobs_and_failed_checks_are_said_on_top(make_run: Callable[..., Any]) -> None:
+def warnings_of(page: Element) -> list[str]:
+    return [part.text() for part in page.all("p") if part.attributes.get("class") == "notice warning"]
+
+
+def test_an_early_end_and_failed_checks_are_said_on_top(make_run: Callable[..., Any]) -> None:
     run = make_run(**SMALL)
     folder = read_run_folder(run.path, run.evaluation.classes)
-    failed = folder.record.jobs[0].model_copy(update={"status": "failed", "error": "out of memory <b>"})
-    record = folder.record.model_copy(update={"jobs": (failed, *folder.record.jobs[1:])})
+    record = folder.record.model_copy(update={"status": "interrupted"})
     check = folder.audit.checks[0].model_copy(update={"status": "failed"})
     audit = folder.audit.model_copy(update={"checks": (check,)})
     page = Page(
         render_html(build_document(replace(folder, record=record, audit=audit), run.evaluation, run.predictions))
-    )
-    warnings = [part.text() for part in page.root.all("p") if part.attributes.get("class") == "notice warning"]
-    assert warnings[0].startswith("Warning: 1 job failed")
-    assert warnings[1].startswith(f"Warning: Leakage checks failed: {check.title}")
-    assert rows_of(page.root, "failed-jobs")["resnet18"] == ["0", "out of memory <b>"]
+    ).root
+    early, leaked = warnings_of(page)
+    assert early == "Warning: The run ended early (status: interrupted)."
+    assert leaked.startswith(f"Warning: Leakage checks failed: {check.title}")
+
+
+@pytest.mark.parametrize(("share", "warned"), [(1.0, True), (0.992, True), (0.98, False)])
+def test_a_backbone_that_names_one_class_only_is_said_on_top(run: Any, share: float, warned: bool) -> None:
+    rows = run.predictions.probabilities["resnet50"].copy()
+    rows[: round(share * len(rows))] = 0.94 * np.eye(7)[5] + 0.06 / 7
+    rows[round(share * len(rows)) :] = 0.94 * np.eye(7)[0] + 0.06 / 7
+    # An ensemble is no network that could have failed to learn.
+    changed = {**run.predictions.probabilities, "resnet50": rows, "stack": np.tile(np.eye(7)[5], (len(rows), 1))}
+    page = Page(html_of(replace(run, predictions=replace(run.predictions, probabilities=changed)))).root
+    warnings = warnings_of(page)
+    assert len(warnings) == warned
+    if warned:
+        assert "resnet50 (nv)" in warnings[0]
+        assert "stack" not in warnings[0]
+
+
+def test_scores_without_intervals_are_shown(make_run: Callable[..., Any]) -> None:
+    run = make_run(**SMALL)
+    reason = "every resample gives the same value"
+
+    def bare(estimates: Any) -> dict[str, Estimate]:
+        return {name: replace(found, low=None, high=None, reason=reason) for name, found in estimates.items()}
+
+    models = {
+        name: replace(
+            scores,
+            overall=bare(scores.overall),
+            per_class={label: bare(metrics) for label, metrics in scores.per_class.items()},
+        )
+        for name, scores in run.evaluation.models.items()
+    }
+    same = Estimate(value=0.0, reason=reason)
+    comparisons = tuple(replace(found, difference=same, evidence="undefined") for found in run.evaluation.comparisons)
+    page = Page(html_of(replace(run, evaluation=replace(run.evaluation, models=models, comparisons=comparisons)))).root
+    assert rows_of(page, "leaderboard")["stack"][0] == f"{number(models['stack'].overall['macro_f1'].value)}1"
+    table = next(figure for figure in page.all("figure") if figure.attributes.get("id") == "leaderboard")
+    assert [note.text() for note in table.all("li")] == [f"no interval: {reason}"]
 
 
 def test_a_run_without_ensembles(make_run: Callable[..., Any]) -> None:

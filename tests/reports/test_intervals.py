@@ -14,8 +14,10 @@ import reports.intervals
 from cv_folds.arrays import FloatArray, IntArray
 from ensemble.predictions import Predictions
 from reports.equal_mass import equal_mass_bins
-from reports.intervals import bootstrap, centred_interval, percentile_interval, resample_groups
+from reports.intervals import Interval, bootstrap, centred_interval, percentile_interval, resample_groups
 from reports.metrics import CLASS_METRICS, OVERALL_METRICS, Scores, score_images
+
+NO_WIDTH = Interval(low=None, high=None, reason="every resample gives the same value")
 
 
 def lesions(labels: IntArray, generator: np.random.Generator) -> IntArray:
@@ -195,13 +197,23 @@ def test_interval_needs_nine_in_ten_resamples() -> None:
     assert interval.reason is None
 
 
-def test_perfect_predictions_have_intervals_without_width() -> None:
+def test_perfect_predictions_have_no_interval() -> None:
     labels = np.repeat([0, 1], 30)
     predictions = as_predictions(labels, {"resnet50": np.eye(2)[labels]})
     scores = bootstrap(predictions, resamples=100, generator=np.random.default_rng(0))["resnet50"]
-    for metric, best in (("accuracy", 1), ("macro_auc", 1), ("brier", 0), ("ece", 0)):
-        interval = percentile_interval(scores.overall[metric])
-        assert (interval.low, interval.high) == (best, best)
+    for metric in ("accuracy", "macro_auc", "brier", "ece"):
+        assert percentile_interval(scores.overall[metric]) == NO_WIDTH
+    assert centred_interval(scores.overall["ece"], 0.0) == NO_WIDTH
+
+
+def test_values_that_differ_by_rounding_only_have_no_interval() -> None:
+    rounding = np.random.default_rng(0).choice([-2.2e-16, 0, 2.2e-16], size=300)
+    for value in (0.0, 0.3, 1.0):
+        assert percentile_interval(value + rounding) == NO_WIDTH
+        assert centred_interval(value + rounding, value) == NO_WIDTH
+    with_gaps = np.where(np.arange(100) < 5, np.nan, 0.0)
+    assert percentile_interval(with_gaps) == NO_WIDTH
+    assert percentile_interval(np.append(np.zeros(50), np.full(50, 1e-6))).reason is None
 
 
 @pytest.mark.parametrize("seed", range(5))

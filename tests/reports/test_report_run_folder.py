@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from cv_folds.errors import DataError, UsageError
-from reports.run_folder import read_run_folder
+from reports.run_folder import flatten, read_run_folder
+from reports.write import write_report
 
 
 @pytest.fixture
@@ -117,11 +118,22 @@ def test_a_lesion_in_two_folds_is_refused(run: Any, copy: Path) -> None:
         read_run_folder(copy, run.evaluation.classes)
 
 
-def test_failed_jobs_need_no_files(run: Any, copy: Path) -> None:
+def test_a_run_with_failed_jobs_is_refused(run: Any, copy: Path) -> None:
     content = json.loads((copy / "run.json").read_text())
     content["jobs"][5] |= {"status": "failed", "error": "out of memory", "best_epoch": None}
     (copy / "run.json").write_text(json.dumps(content))
-    shutil.rmtree(copy / "jobs" / content["jobs"][5]["backbone"] / f"fold-{content['jobs'][5]['fold']}")
-    folder = read_run_folder(copy, run.evaluation.classes)
-    assert len(folder.histories) == 11
-    assert folder.record.jobs[5].error == "out of memory"
+    job = content["jobs"][5]
+    shutil.rmtree(copy / "jobs" / job["backbone"] / f"fold-{job['fold']}")
+    words = (
+        rf"1 of 12 jobs failed.*run the same command again(.|\n)*{job['backbone']}, fold {job['fold']}: out of memory"
+    )
+    with pytest.raises(UsageError, match=words):
+        read_run_folder(copy, run.evaluation.classes)
+    with pytest.raises(UsageError, match=words):
+        write_report(copy, evaluation=run.evaluation, predictions=run.predictions)
+    assert not list(copy.glob("report.*"))
+
+
+def test_settings_are_flattened_to_dotted_names() -> None:
+    nested = {"a": 1, "b": {"c": [2], "d": {"e": "x"}}, "f": {}}
+    assert flatten(nested) == {"a": 1, "b.c": [2], "b.d.e": "x"}
