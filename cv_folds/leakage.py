@@ -1,13 +1,12 @@
 """What could carry knowledge of a held-out image into its training, looked for and put in writing.
 
-Identical images under different lesion ids are merged into one group before splitting. Identical means equal decoded
-pixels at the run's image size: files that differ only in what scaling takes away count as one. Near-duplicates are
-not searched for here; the audit says so.
+Identical images under different lesion ids are merged into one group before splitting. Identical means files of equal
+content: the groups, and with them the folds, depend on the data alone, not on the image size. Near-duplicates are not
+searched for here; the audit says so.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -15,10 +14,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cv_folds.arrays import ByteArray, IntArray, StrArray, frozen
+from cv_folds.arrays import IntArray, StrArray, frozen
 from cv_folds.data.dataset import LesionDataset
 from cv_folds.errors import DataError, list_rows
-from cv_folds.files import write_json
+from cv_folds.files import sha256, write_json
 from cv_folds.splits import Folds, torn_groups
 
 
@@ -75,15 +74,13 @@ class Audit(_Record):
         write_json(path, self.model_dump(mode="json", by_alias=True))
 
 
-def identical_images(dataset: LesionDataset, pixels: ByteArray) -> tuple[ImagePair, ...]:
-    """Find images of different lesion ids whose decoded pixels are the same.
+def identical_images(dataset: LesionDataset) -> tuple[ImagePair, ...]:
+    """Find images of different lesion ids whose files have the same content.
 
     Parameters
     ----------
     dataset : LesionDataset
-        Names the images and lesions.
-    pixels : (n, size, size, 3) uint8 array
-        Its decoded images, in its order.
+        Only files that share their size with another are read.
 
     Returns
     -------
@@ -95,9 +92,12 @@ def identical_images(dataset: LesionDataset, pixels: ByteArray) -> tuple[ImagePa
     DataError
         When identical images have different diagnoses: with every such pair, chained likewise.
     """
-    by_content: dict[bytes, list[int]] = {}
-    for row, image in enumerate(pixels):
-        by_content.setdefault(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), []).append(row)
+    by_size: dict[int, list[int]] = {}
+    for row, path in enumerate(dataset.paths):
+        by_size.setdefault(path.stat().st_size, []).append(row)
+    by_content: dict[str, list[int]] = {}
+    for row in sorted(row for rows in by_size.values() if len(rows) > 1 for row in rows):
+        by_content.setdefault(sha256(dataset.paths[row]), []).append(row)
     pairs = [pair for rows in by_content.values() for pair in pairwise(rows)]
     images, lesions = dataset.image_ids.tolist(), dataset.lesion_ids.tolist()
     diagnoses = [dataset.classes[label] for label in dataset.labels.tolist()]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from hamcv.packages import refuse_strangers
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ensemble import EnsemblePredictor
 
 __version__ = version("hamcv")
@@ -16,11 +18,11 @@ __all__ = ["EnsemblePredictor", "__version__", "load_predictor"]
 refuse_strangers()
 
 
-def load_predictor(path: str, device: str = "auto") -> EnsemblePredictor:
+def load_predictor(path: str | Path, device: str = "auto", *, views: int = 1) -> EnsemblePredictor:
     """Load the ensemble of a run folder or bundle; see `ensemble.EnsemblePredictor.load`."""
     from ensemble import EnsemblePredictor
 
-    return EnsemblePredictor.load(path, device=device)
+    return EnsemblePredictor.load(path, device=device, views=views)
 
 
 def __getattr__(name: str) -> Any:

@@ -13,13 +13,15 @@ from rich.console import Console
 
 from cv_folds.data.demo import write_demo_set
 from cv_folds.errors import HamcvError, UsageError
-from cv_folds.splits import make_folds
 from hamcv import __version__
 from hamcv.combining import combine_again
-from hamcv.config import RunConfig, recipes, resolve
+from hamcv.config import RunConfig, names_data, recipes, resolve
+from hamcv.folding import split
+from hamcv.outputs import check_output
 from hamcv.run import RunOptions, preflight, run
 from hamcv.screens import (
     show_dataset,
+    show_demo_banner,
     show_doctor,
     show_folds,
     show_leaderboard,
@@ -152,7 +154,10 @@ def predict_command(
     """Classify images with the ensemble: label, probabilities, prediction set and spread, as CSV."""
     from hamcv.prediction import predict_files
 
+    check_output(output)
     table = predict_files(source, images, device=device, views=tta)
+    if table.demo:
+        show_demo_banner(_stderr())
     if output is None:
         sys.stdout.write(table.csv)
     else:
@@ -170,7 +175,11 @@ def folds_command(
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the folds.")] = 0,
 ) -> None:
     """Write stratified, lesion-grouped folds as CSV: image_id, lesion_id, group, label, fold."""
-    made = make_folds(open_dataset(choose_data(data).data), n_folds=folds, seed=seed)
+    check_output(out)
+    dataset = open_dataset(choose_data(data).data)
+    if dataset.demo:
+        show_demo_banner(_stderr())
+    made = split(dataset, n_folds=folds, seed=seed).folds
     made.write_csv(out)
     show_folds(made, Console())
     show_written((out,), Console())
@@ -179,7 +188,7 @@ def folds_command(
 @data_app.command("info")
 def info_command(path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder of a data set.")]) -> None:
     """Print what was understood: classes, lesions, missing values, image sizes, unreadable files."""
-    show_dataset(open_dataset(choose_data(str(path)).data), Console())
+    show_dataset(open_dataset(str(path.absolute())), Console())
 
 
 @data_app.command("demo")
@@ -191,7 +200,7 @@ def demo_command(
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"{path}: exists and is not empty; name a new folder")
     write_demo_set(path, seed=seed)
-    show_dataset(open_dataset(choose_data(str(path)).data), Console())
+    show_dataset(open_dataset(str(path.absolute())), Console())
 
 
 @recipes_app.callback()
@@ -239,13 +248,21 @@ def main() -> NoReturn:
     try:
         app(prog_name="hamcv")
     except HamcvError as error:
-        _stderr().print(f"hamcv: {error}", markup=False, highlight=False, soft_wrap=True, style="red")
+        _complain(str(error))
         sys.exit(error.exit_code)
+    except OSError as error:
+        # A full disk, missing rights: nothing that a check beforehand can promise.
+        _complain(f"{error.filename or 'a file'}: {error.strerror or error}")
+        sys.exit(1)
     sys.exit(0)
 
 
 def _end_by_signal(number: int, _frame: FrameType | None) -> NoReturn:
     sys.exit(128 + number)
+
+
+def _complain(message: str) -> None:
+    _stderr().print(f"hamcv: {message}", markup=False, highlight=False, soft_wrap=True, style="red")
 
 
 def _stderr() -> Console:
@@ -254,8 +271,8 @@ def _stderr() -> Console:
 
 def _config(data: str | None, recipe: str | None, options: dict[str, Any], assignments: list[str]) -> RunConfig:
     """Settle the data first: the demo set brings a recipe of its own."""
-    if recipe is not None and Path(recipe).is_file() and data is None:
-        # A stored config.toml names its data.
+    assigned = any(text.partition("=")[0].strip() == "data" for text in assignments)
+    if data is None and recipe is not None and (assigned or names_data(recipe)):
         return resolve(recipe, options, assignments)
     choice = choose_data(data)
     chosen = recipe if recipe is not None else ("demo" if choice.data == "demo" else "default")

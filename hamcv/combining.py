@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import hamcv
-from cv_folds.errors import UsageError
+from cv_folds.errors import DataError, UsageError, list_rows
 from cv_folds.images import DECODER
 from cv_folds.out_of_fold import FoldLogits, OutOfFold, pool
 from cv_folds.splits import Folds
-from cv_folds.training.jobs import LOGITS_FILE, MODEL_FILE, job_folder
+from cv_folds.training.jobs import LOGITS_FILE, MODEL_FILE, job_folder, verified_record
 from cv_folds.training.pixels import IMAGENET
 from ensemble.bundle import write_bundle
 from ensemble.crossfit import Deployed, ensemble_predictions, fit_deployed
@@ -115,11 +115,26 @@ def combine_again(run: Path) -> tuple[Evaluation, tuple[Path, ...]]:
             n_lesions=facts.n_lesions,
             demo=facts.demo,
         )
+        _refuse_unfinished(run, config)
         combined = combine(run, config, folds, data, stage=lambda _: nullcontext())
         reports = write_report(
             run, evaluation=combined.evaluation, predictions=combined.predictions, formats=config.report.formats
         )
     return combined.evaluation, (*combined.files, *reports)
+
+
+def _refuse_unfinished(run: Path, config: RunConfig) -> None:
+    """Raise `DataError` that lists the jobs which are not finished, or whose files are not those of their record."""
+    lost = [
+        f"{backbone}, fold {fold}"
+        for backbone in config.backbones
+        for fold in range(config.folds)
+        if verified_record(job_folder(run, backbone, fold)) is None
+    ]
+    if lost:
+        raise DataError(
+            f"{run}: jobs that are unfinished or damaged; the same `hamcv run` trains them again:\n{list_rows(lost)}"
+        )
 
 
 def _pool(config: RunConfig, run: Path, folds: Folds) -> OutOfFold:

@@ -16,6 +16,7 @@ from cv_folds.errors import UsageError, list_rows
 from cv_folds.training.backbones import DEFAULT_BACKBONES, check_backbone
 from cv_folds.training.settings import TrainingSettings
 from ensemble.settings import EnsembleSettings
+from reports.run_folder import flatten
 from reports.settings import ReportSettings
 
 DEMO = "demo"
@@ -58,6 +59,13 @@ class RunConfig(BaseModel):
         if len(set(backbones)) < len(backbones):
             raise ValueError("every backbone may be named once only")
         return backbones
+
+    @field_validator("data")
+    @classmethod
+    def _absolute_data(cls, data: str) -> str:
+        if not data.strip():
+            raise ValueError("name a folder, or demo")
+        return data if data == DEMO else str(Path(data).expanduser().absolute())
 
     @field_validator("weights")
     @classmethod
@@ -120,6 +128,11 @@ def resolve(recipe: str, options: Mapping[str, Any], assignments: Sequence[str] 
     return check(merged)
 
 
+def names_data(recipe: str) -> bool:
+    """Tell whether a recipe says which data to use, as the ``config.toml`` of a run does."""
+    return "data" in _read_recipe(recipe)[1]
+
+
 def check(table: Mapping[str, Any]) -> RunConfig:
     """Validate a table of settings; `UsageError` lists all that is wrong."""
     try:
@@ -130,12 +143,12 @@ def check(table: Mapping[str, Any]) -> RunConfig:
 
 def read_config(path: Path) -> RunConfig:
     """Read a ``config.toml``."""
-    return check(_parse(path, path.read_text(encoding="utf-8")))
+    return check(_read_toml(path))
 
 
 def differences(old: RunConfig, new: RunConfig) -> list[str]:
     """Return ``key: old -> new`` for every setting that differs."""
-    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    before, after = flatten(old.model_dump(mode="json")), flatten(new.model_dump(mode="json"))
     return [
         f"{key}: {before.get(key)} -> {after.get(key)}"
         for key in sorted(before.keys() | after.keys())
@@ -149,16 +162,18 @@ def _read_recipe(recipe: str) -> tuple[str, dict[str, Any]]:
             return known.name, tomllib.loads(known.text)
     path = Path(recipe)
     if path.is_file():
-        return path.stem, _parse(path, path.read_text(encoding="utf-8"))
+        return path.stem, _read_toml(path)
     names = ", ".join(known.name for known in recipes())
     raise UsageError(f"--recipe {recipe}: neither a recipe ({names}) nor a TOML file")
 
 
-def _parse(path: Path, text: str) -> dict[str, Any]:
+def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: is no valid TOML: {error}") from error
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -205,13 +220,3 @@ def _allowed(location: tuple[str | int, ...]) -> list[str]:
         assert issubclass(inner, BaseModel)
         model = inner
     return sorted(model.model_fields)
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in table.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat

@@ -13,10 +13,10 @@ from cv_folds.files import write_json
 from ensemble.combiners import COMBINERS
 from ensemble.predictions import ModelKind, Predictions
 from hamcv.config import RunConfig, read_config
-from hamcv.run_folder import CONFIG_FILE
+from hamcv.run_folder import CONFIG_FILE, hold
 from reports.evaluation import evaluate
 from reports.results import Evaluation
-from reports.run_folder import RunRecord, read_record
+from reports.run_folder import RunRecord, read_record, refuse_failed_jobs
 from reports.write import write_report
 
 PREDICTIONS_FILE = "predictions.csv"
@@ -80,9 +80,10 @@ def report_run(run: Path, formats: Sequence[str]) -> tuple[Evaluation, tuple[Pat
     if not (run / CONFIG_FILE).is_file():
         raise UsageError(f"{run} is no run folder: it has no {CONFIG_FILE}")
     config = read_config(run / CONFIG_FILE)
-    record = read_record(run / "run.json", RunRecord)
-    predictions, evaluation = score(run, config, demo=record.data.demo)
-    reports = write_report(
-        run, evaluation=evaluation, predictions=predictions, formats=[FORMATS[name] for name in formats]
-    )
+    chosen = [FORMATS[name] for name in formats]
+    with hold(run):
+        record = read_record(run / "run.json", RunRecord)
+        refuse_failed_jobs(run, record)
+        predictions, evaluation = score(run, config, demo=record.data.demo)
+        reports = write_report(run, evaluation=evaluation, predictions=predictions, formats=chosen)
     return evaluation, (run / METRICS_FILE, *reports)

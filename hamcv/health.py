@@ -11,8 +11,9 @@ import torch
 
 from cv_folds.data.cache import cache_root
 from cv_folds.training.backbones import DEFAULT_BACKBONES
+from cv_folds.training.schedule import cpu_cores
 from cv_folds.training.weights import official_file
-from hamcv.journal import cpu_cores, device_name, versions
+from hamcv.journal import device_name, versions
 from hamcv.sources import choose_data
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import platform
 import subprocess
 import time
@@ -65,9 +64,7 @@ class RunJournal:
                 "images_per_class": dataset.class_counts(),
                 "lesions_per_class": dataset.lesion_counts(),
             },
-            "weights": config.weights
-            if config.weights in ("imagenet", "none")
-            else f"folder {Path(config.weights).name}",
+            "weights": _weights(config.weights),
             "seconds": {},
             "images_per_second": None,
             "peak_memory_mib": None,
@@ -99,9 +96,14 @@ class RunJournal:
         self._content["peak_memory_mib"] = round(peak_memory_mib, 1)
         self._write()
 
+    def finish(self) -> None:
+        """Record that everything but the report is there."""
+        self._content["finished"] = _now()
+        self._write()
+
     def end(self, status: Literal["done", "failed", "interrupted"]) -> None:
         """Record how the run ended."""
-        self._content |= {"status": status, "finished": _now()}
+        self._content |= {"status": status, "finished": self._content["finished"] or _now()}
         self._write()
 
     @property
@@ -153,11 +155,6 @@ def git_revision() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip() or None
-
-
-def cpu_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _job(outcome: JobOutcome) -> dict[str, Any]:

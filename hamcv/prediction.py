@@ -21,6 +21,8 @@ class PredictionTable:
     """One row a readable file: image, label, prediction_set, spread, then one probability a class."""
     unreadable: tuple[str, ...]
     """One message for each file without an answer."""
+    demo: bool
+    """True when the ensemble was trained on the generated demo set: its answers mean nothing."""
 
     def write(self, path: Path) -> None:
         """Write the CSV atomically."""
@@ -64,4 +66,6 @@ def predict_files(source: Path, images: Sequence[Path], *, device: str, views: i
             continue
         sets = " ".join(prediction.prediction_set)
         writer.writerow([path, prediction.label, sets, prediction.spread, *prediction.probabilities.tolist()])
-    return PredictionTable(csv=text.getvalue(), unreadable=tuple(unreadable))
+    return PredictionTable(
+        csv=text.getvalue(), unreadable=tuple(unreadable), demo=predictor.bundle.manifest.training_data.demo
+    )

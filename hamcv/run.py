@@ -9,20 +9,21 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from cv_folds.data.cache import cache_root, decoded_pixels, open_pixels
+from cv_folds.data.cache import cache_root, decoded_pixels
 from cv_folds.data.dataset import LesionDataset
 from cv_folds.errors import JobFailedError, list_rows
-from cv_folds.leakage import audit_folds, identical_images, merge_groups
-from cv_folds.splits import Folds, make_folds
+from cv_folds.leakage import audit_folds
+from cv_folds.splits import Folds, inner_split
 from cv_folds.training.jobs import JobSpec, finished, peak_memory_mib
 from cv_folds.training.preflight import try_backbone
-from cv_folds.training.schedule import JobOutcome, run_jobs, share_threads
+from cv_folds.training.schedule import JobOutcome, cpu_cores, run_jobs, share_threads
 from cv_folds.training.weights import WeightsFile, find_weights
 from ensemble.device import resolve_device
 from ensemble.manifest import TrainingData
 from hamcv.combining import combine
 from hamcv.config import RunConfig
-from hamcv.journal import RunJournal, cpu_cores
+from hamcv.folding import Split, split
+from hamcv.journal import RunJournal
 from hamcv.log import LOGGER, logging_to
 from hamcv.progress import image_progress, job_progress
 from hamcv.run_folder import open_run_folder
@@ -65,6 +66,8 @@ class Preflight:
     """What the run works on."""
     device: torch.device
     """Where it computes."""
+    split: Split
+    """Its folds."""
     weights: dict[str, WeightsFile | None]
     """Backbone to its starting weights."""
 
@@ -79,11 +82,13 @@ def preflight(config: RunConfig, *, download: bool) -> Preflight:
     """
     device = resolve_device(config.device)
     dataset = open_dataset(config.data, limit_lesions=config.limit_lesions, seed=config.seed)
-    make_folds(dataset, n_folds=config.folds, seed=config.seed)
+    made = split(dataset, n_folds=config.folds, seed=config.seed)
+    for fold in range(config.folds):
+        inner_split(made.folds, fold, parts=config.training.validation_parts, seed=config.seed)
     weights = {name: find_weights(config.weights, name, download=download) for name in config.backbones}
     for name, file in weights.items():
         try_backbone(name, len(dataset.classes), image_size=config.training.image_size, weights=file)
-    return Preflight(dataset=dataset, device=device, weights=weights)
+    return Preflight(dataset=dataset, device=device, split=made, weights=weights)
 
 
 def run(config: RunConfig, options: RunOptions, console: Console) -> RunResult:
@@ -109,10 +114,10 @@ def run(config: RunConfig, options: RunOptions, console: Console) -> RunResult:
     UsageError, DataError, RunFolderBusyError
         Before anything is written.
     """
-    found = preflight(config, download=True)
-    side_by_side, threads = share_threads(options.jobs, found.device.type)
     with open_run_folder(options.out, config, overwrite=options.overwrite) as begin:
-        # Images that cannot be used are found here, before the run folder is touched.
+        # Data, settings, weights and images that cannot be used are found before the run folder is touched.
+        found = preflight(config, download=True)
+        side_by_side, threads = _share_threads(config, options, found)
         start = time.perf_counter()
         pixels = _decode(found.dataset, config.training.image_size, console)
         decode_seconds = time.perf_counter() - start
@@ -144,7 +149,9 @@ def _stages(
 ) -> RunResult:
     dataset = found.dataset
     with journal.stage("folds"):
-        folds = _write_folds(dataset, pixels, config, options.out)
+        folds = found.split.folds
+        folds.write_csv(options.out / "folds.csv")
+        audit_folds(folds, found.split.merged).write(options.out / "audit.json")
     with journal.stage("train"):
         _train(config, options, found, folds, pixels, journal, console)
     data = TrainingData(
@@ -155,8 +162,8 @@ def _stages(
         demo=dataset.demo,
     )
     combined = combine(options.out, config, folds, data, stage=journal.stage)
-    # Before the report, which prints how and when the run ended.
-    journal.end("done")
+    # Before the report, which prints when the run ended.
+    journal.finish()
     with journal.stage("report"):
         reports = write_report(
             options.out,
@@ -164,7 +171,13 @@ def _stages(
             predictions=combined.predictions,
             formats=config.report.formats,
         )
+    journal.end("done")
     return RunResult(evaluation=combined.evaluation, files=(*combined.files, *reports), seconds=journal.seconds)
+
+
+def _share_threads(config: RunConfig, options: RunOptions, found: Preflight) -> tuple[int, int]:
+    # By all jobs of the run, not those left: a resumed run computes with the same number of threads.
+    return share_threads(options.jobs, found.device.type, len(config.backbones) * config.folds)
 
 
 def _decode(dataset: LesionDataset, image_size: int, console: Console) -> Path:
@@ -173,15 +186,6 @@ def _decode(dataset: LesionDataset, image_size: int, console: Console) -> Path:
         return decoded_pixels(
             dataset, image_size, root=cache_root(), workers=cpu_cores(), on_image=lambda: bars.advance(task)
         )
-
-
-def _write_folds(dataset: LesionDataset, pixels: Path, config: RunConfig, out: Path) -> Folds:
-    merged = identical_images(dataset, open_pixels(pixels))
-    groups = merge_groups(dataset.lesion_ids, merged)
-    folds = make_folds(dataset, n_folds=config.folds, seed=config.seed, groups=groups)
-    folds.write_csv(out / "folds.csv")
-    audit_folds(folds, merged).write(out / "audit.json")
-    return folds
 
 
 def _train(
@@ -193,7 +197,7 @@ def _train(
     journal: RunJournal,
     console: Console,
 ) -> None:
-    side_by_side, threads = share_threads(options.jobs, found.device.type)
+    side_by_side, threads = _share_threads(config, options, found)
     specs = [
         JobSpec(
             run=options.out.absolute(),

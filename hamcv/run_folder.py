@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -46,6 +47,7 @@ def open_run_folder(folder: Path, config: RunConfig, *, overwrite: bool) -> Iter
         When the folder holds something else, or a run with other settings (the difference is shown).
     """
     _refuse_foreign(folder)
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -64,7 +66,8 @@ def open_run_folder(folder: Path, config: RunConfig, *, overwrite: bool) -> Iter
         finally:
             if [path.name for path in folder.iterdir()] == [LOCK_FILE]:
                 (folder / LOCK_FILE).unlink()
-                folder.rmdir()
+                for path in made:
+                    path.rmdir()
 
 
 @contextmanager
@@ -76,6 +79,8 @@ def hold(folder: Path) -> Iterator[None]:
         try:
             fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                raise
             stream.seek(0)
             holder = stream.read().strip() or "unknown"
             raise RunFolderBusyError(
@@ -107,7 +112,8 @@ def _refuse_other_settings(folder: Path, config: RunConfig) -> None:
 
 
 def _clear(folder: Path) -> None:
-    for path in folder.iterdir():
+    # The settings last: as long as they are there, the folder is known for a run.
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == CONFIG_FILE):
         if path.name == LOCK_FILE:
             continue
         if path.is_dir() and not path.is_symlink():

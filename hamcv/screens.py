@@ -14,7 +14,7 @@ from rich.table import Table
 from cv_folds.data.dataset import LesionDataset
 from cv_folds.errors import DataError, list_rows
 from cv_folds.images import decode_rgb
-from cv_folds.splits import Folds, make_folds
+from cv_folds.splits import Folds
 from hamcv.config import Recipe, RunConfig
 from hamcv.health import examine
 from hamcv.run import Preflight
@@ -28,7 +28,7 @@ LEADERBOARD = {"macro_f1": "macro F1", "balanced_accuracy": "balanced accuracy",
 def show_leaderboard(evaluation: Evaluation, console: Console) -> None:
     """Print the models with their main metrics and intervals, best macro F1 first."""
     if evaluation.demo:
-        console.print(DEMO_BANNER, style="yellow", markup=False, soft_wrap=True)
+        show_demo_banner(console)
     console.print(
         f"Out-of-fold scores of {evaluation.n_images} images of {evaluation.n_lesions} lesions, with 95 % intervals "
         "from a bootstrap over lesions",
@@ -49,6 +49,11 @@ def show_leaderboard(evaluation: Evaluation, console: Console) -> None:
     console.print(table)
 
 
+def show_demo_banner(console: Console) -> None:
+    """Print that the images, or those of the training, are generated."""
+    console.print(DEMO_BANNER, style="yellow", markup=False, soft_wrap=True)
+
+
 def show_written(files: Sequence[Path], console: Console) -> None:
     """Print where the results are."""
     for path in files:
@@ -64,7 +69,7 @@ def show_dataset(dataset: LesionDataset, console: Console) -> None:
         After everything was printed, when images cannot be decoded.
     """
     if dataset.demo:
-        console.print(DEMO_BANNER, style="yellow", markup=False, soft_wrap=True)
+        show_demo_banner(console)
     console.print(f"{dataset.root}", markup=False, highlight=False, soft_wrap=True)
     console.print(
         f"{len(dataset)} images of {dataset.n_lesions} lesions, fingerprint {dataset.fingerprint[:16]}", highlight=False
@@ -111,11 +116,11 @@ def show_plan(config: RunConfig, found: Preflight, console: Console) -> None:
     """Print what a run would do."""
     dataset = found.dataset
     if dataset.demo:
-        console.print(DEMO_BANNER, style="yellow", markup=False, soft_wrap=True)
+        show_demo_banner(console)
     console.print(
         f"{dataset.root}: {len(dataset)} images of {dataset.n_lesions} lesions", highlight=False, soft_wrap=True
     )
-    show_folds(make_folds(dataset, n_folds=config.folds, seed=config.seed), console)
+    show_folds(found.split.folds, console)
     for backbone, weights in found.weights.items():
         start = "random weights" if weights is None else str(weights.path)
         console.print(f"{backbone}: {config.folds} trainings from {start}", highlight=False, soft_wrap=True)

@@ -22,10 +22,7 @@ from reports.wording import metric_label, plural
 
 Looks = Mapping[str, ModelLook]
 
-MERGED = (
-    "Images under different lesion ids with equal decoded pixels (after scaling to the run's image size). Their "
-    "lesions were put into one group."
-)
+MERGED = "Images under different lesion ids whose files have the same content. Their lesions were put into one group."
 
 
 def build_document(folder: RunFolder, evaluation: Evaluation, predictions: Predictions) -> Document:

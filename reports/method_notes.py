@@ -58,7 +58,7 @@ def method_notes(resamples: str) -> tuple[Paragraph, ...]:
         Paragraph(
             title="Folds.",
             text="Stratified by class and grouped by lesion: all images of a lesion, and of lesions that were merged "
-            "because they share an image (equal decoded pixels after scaling to the run's image size), stand in the "
+            "because they share an image (files of equal content), stand in the "
             "same fold. What was looked for and found is listed under “Data and folds”.",
         ),
         Paragraph(

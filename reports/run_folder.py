@@ -196,12 +196,7 @@ def read_run_folder(run: Path, classes: tuple[str, ...]) -> RunFolder:
     if not (run / "run.json").is_file():
         raise UsageError(f"{run} is no run folder (it has no run.json); give the folder that `hamcv run` wrote")
     record = read_record(run / "run.json", RunRecord)
-    if failed := [job for job in record.jobs if job.status == "failed"]:
-        rows = [f"{job.backbone}, fold {job.fold}: {job.error or 'reason not recorded'}" for job in failed]
-        raise UsageError(
-            f"{run}: {len(failed)} of {len(record.jobs)} jobs failed; run the same command again to finish them:\n"
-            + list_rows(rows)
-        )
+    refuse_failed_jobs(run, record)
     return RunFolder(
         name=run.resolve().name,
         record=record,
@@ -232,6 +227,16 @@ def read_settings(path: Path) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise DataError(f"{path} is damaged: {error}; {MEND}") from error
     return flatten(nested)
+
+
+def refuse_failed_jobs(run: Path, record: RunRecord) -> None:
+    """Raise `UsageError` that lists the failed jobs of a run: scores in its folder are those of an earlier attempt."""
+    if failed := [job for job in record.jobs if job.status == "failed"]:
+        rows = [f"{job.backbone}, fold {job.fold}: {job.error or 'reason not recorded'}" for job in failed]
+        raise UsageError(
+            f"{run}: {len(failed)} of {len(record.jobs)} jobs failed; run the same command again to finish them:\n"
+            + list_rows(rows)
+        )
 
 
 def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -139,7 +139,7 @@ def _check(
     problems = [f"{where}: {column} is empty" for column in REQUIRED if not record[column]]
     problems.extend(
         f"{where}: {column} {record[column]!r} is no plain id (letters, digits, dot, underscore, hyphen)"
-        for column in ("image_id", "lesion_id")
+        for column in REQUIRED
         if record[column] and not _ID.fullmatch(record[column])
     )
     age = _age(record["age"])

@@ -93,3 +93,17 @@ def test_differences_name_both_values() -> None:
     new = resolve("default", {"training.augmentation.zoom": 0.5, "limit_lesions": 9})
     assert "training.augmentation.zoom: 0.2 -> 0.5" in differences(old, new)
     assert "limit_lesions: None -> 9" in differences(old, new)
+
+
+def test_data_is_made_absolute_and_may_not_be_empty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert resolve("default", {"data": "ham"}).data == str(tmp_path / "ham")
+    assert resolve("default", {}, ["data=demo"]).data == "demo"
+    with pytest.raises(UsageError, match="name a folder"):
+        resolve("default", {"data": ""})
+
+
+def test_a_recipe_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match=r"bytes\.toml: is no valid TOML"):
+        resolve(str(tmp_path / "bytes.toml"), {})
