@@ -12,6 +12,8 @@ _SCRATCH = tempfile.TemporaryDirectory(prefix="hamcv-tests-")
 os.environ["HAMCV_CACHE"] = str(Path(_SCRATCH.name, "cache"))
 os.environ["TORCH_HOME"] = str(Path(_SCRATCH.name, "torch"))
 os.environ.pop("HAMCV_DATA", None)
+# Networks this small only wait for each other's threads, the longer the busier the machine is.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session", autouse=True)
