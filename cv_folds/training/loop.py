@@ -240,10 +240,11 @@ def _step(
     with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
         logits = model(images.contiguous(memory_format=torch.channels_last))
     loss = functional.cross_entropy(logits.float(), targets, label_smoothing=settings.label_smoothing)
-    optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
     optimiser.step()
+    # Here and not before the next backward pass: the forward pass need not keep room for old gradients.
+    optimiser.zero_grad()
     return loss.detach()
 
 

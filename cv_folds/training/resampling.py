@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from imblearn.over_sampling import RandomOverSampler
-from imblearn.under_sampling import RandomUnderSampler
 
 from cv_folds.training.settings import TrainingSettings
 
@@ -53,6 +51,10 @@ def draw_epoch(labels: torch.Tensor, settings: TrainingSettings, generator: torc
         return torch.multinomial(weights[labels], len(labels), replacement=True, generator=generator)
     if settings.resampling == "none":
         return torch.randperm(len(labels), generator=generator)
+    # Imported where it is used: in a process that does not use it, it would only take memory.
+    from imblearn.over_sampling import RandomOverSampler
+    from imblearn.under_sampling import RandomUnderSampler
+
     seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
     sampler = {"over": RandomOverSampler, "under": RandomUnderSampler}[settings.resampling](random_state=seed)
     sampler.fit_resample(np.arange(len(labels))[:, None], labels.numpy())
