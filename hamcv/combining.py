@@ -12,8 +12,8 @@ from cv_folds.errors import DataError, UsageError, list_rows
 from cv_folds.images import DECODER
 from cv_folds.out_of_fold import FoldLogits, OutOfFold, pool
 from cv_folds.splits import Folds
-from cv_folds.training.jobs import LOGITS_FILE, MODEL_FILE, job_folder, verified_record
 from cv_folds.training.pixels import IMAGENET
+from cv_folds.training.record import LOGITS_FILE, MODEL_FILE, job_folder, verified_record
 from ensemble.bundle import write_bundle
 from ensemble.crossfit import Deployed, ensemble_predictions, fit_deployed
 from ensemble.manifest import Preprocessing, TrainingData

@@ -8,12 +8,13 @@ the same on every device.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import torch
 from torch.nn import functional
 
-from cv_folds.training.pixels import Normalisation
+from cv_folds.training.pixels import Normalisation, mean_and_std
 from cv_folds.training.settings import AugmentationSettings
 
 # ITU-R BT.601 luma, the grey of torchvision's colour transforms.
@@ -42,6 +43,16 @@ class AugmentationParameters:
     """Factor on the distance from the image's mean grey."""
     saturation: torch.Tensor
     """Factor on the distance from each pixel's grey."""
+
+    def to(self, device: torch.device) -> AugmentationParameters:
+        """Return the same parameters on a device."""
+        return AugmentationParameters(
+            **{field.name: getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)}
+        )
+
+    def rows(self, which: slice) -> AugmentationParameters:
+        """Return the parameters of some images, in order."""
+        return AugmentationParameters(**{field.name: getattr(self, field.name)[which] for field in fields(self)})
 
 
 def draw_parameters(n: int, settings: AugmentationSettings, generator: torch.Generator) -> AugmentationParameters:
@@ -76,7 +87,7 @@ def augment(pixels: torch.Tensor, parameters: AugmentationParameters, normalisat
     pixels : (n, size, size, 3) uint8 tensor
         RGB images.
     parameters : AugmentationParameters
-        One value an image, on the CPU.
+        One value an image; best on the device of `pixels` already.
     normalisation : Normalisation
         Applied last, after clamping to the range of pixels.
 
@@ -125,7 +136,7 @@ def recolour(images: torch.Tensor, parameters: AugmentationParameters, normalisa
     (n, 3, size, size) float32 tensor
     """
     device = images.device
-    grey = torch.tensor(_GREY, device=device)
+    grey, identity = _constants(device)
     brightness, contrast, saturation = (
         factor.to(device, non_blocking=True)[:, None]
         for factor in (parameters.brightness, parameters.contrast, parameters.saturation)
@@ -133,14 +144,18 @@ def recolour(images: torch.Tensor, parameters: AugmentationParameters, normalisa
     mean_grey = (images.mean(dim=(2, 3)) @ grey)[:, None] * brightness
     # Each pixel x becomes: saturation * c + (1 - saturation) * grey(c), with c = contrast * brightness * x + rest.
     gain = (contrast * brightness)[:, :, None]
-    mixing = gain * (saturation[:, :, None] * torch.eye(3, device=device) + (1 - saturation)[:, :, None] * grey)
+    mixing = gain * (saturation[:, :, None] * identity + (1 - saturation)[:, :, None] * grey)
     # The greys sum to 0.9999, not to 1: the constant part goes through the same mixing as the pixels.
     rest = (1 - contrast) * mean_grey * (saturation + (1 - saturation) * grey.sum())
-    mean = torch.tensor(normalisation.mean, device=device) * 255
-    std = torch.tensor(normalisation.std, device=device) * 255
+    mean, std = mean_and_std(normalisation, device)
     matrix = mixing / std[:, None]
     offset = (rest - mean) / std
     n, channels, height, width = images.shape
     changed = torch.baddbmm(offset[:, :, None], matrix, images.reshape(n, channels, height * width))
     low, high = -mean / std, (255 - mean) / std
     return changed.reshape(n, channels, height, width).clamp_(low[:, None, None], high[:, None, None])
+
+
+@lru_cache
+def _constants(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.tensor(_GREY, device=device), torch.eye(3, device=device)

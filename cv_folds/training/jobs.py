@@ -1,44 +1,52 @@
-"""One (backbone, fold) job: from decoded pixels to a trained model and its out-of-fold logits on disk.
-
-``job.json`` is written last and atomically: a job folder that has a valid one is finished, any other is not.
-"""
+"""One (backbone, fold) job: from decoded pixels to a trained model and its out-of-fold logits on disk."""
 
 from __future__ import annotations
 
-import csv
+import gc
 import hashlib
-import io
 import json
-import os
 import resource
 import sys
 import time
 import zlib
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.torch import save
 from torch import nn
 
-from cv_folds.data.cache import open_pixels
-from cv_folds.files import sha256, write_atomically, write_json, write_text
+from cv_folds.errors import JobFailedError
+from cv_folds.files import sha256, write_atomically, write_json
 from cv_folds.images import DECODER
 from cv_folds.out_of_fold import FoldLogits
-from cv_folds.splits import Folds, inner_split
+from cv_folds.splits import Folds, InnerSplit, inner_split
 from cv_folds.training.backbones import bfloat16_pays, build_backbone, count_parameters, set_batch_norm_momentum
-from cv_folds.training.loop import EpochRow, Fitted, ImageView, Progress, fit, predict_logits
+from cv_folds.training.checkpoint import CHECKPOINT_FOLDER, Checkpoints
+from cv_folds.training.compiled import compiled_like
+from cv_folds.training.course import EpochRow
+from cv_folds.training.history import event_writer, write_history
+from cv_folds.training.loop import Fitted, Means, fit
 from cv_folds.training.pixels import IMAGENET
+from cv_folds.training.predict import predict_logits
+from cv_folds.training.progress_file import progress_writer, remove_progress
+from cv_folds.training.record import (
+    HISTORY_FILE,
+    LOGITS_FILE,
+    MODEL_FILE,
+    RECORD_FILE,
+    RESULT_FILES,
+    JobRecord,
+    job_folder,
+    read_record,
+    verified_record,
+)
 from cv_folds.training.settings import TrainingSettings
+from cv_folds.training.store import open_store
+from cv_folds.training.view import ImageView
 from cv_folds.training.weights import WeightsFile, load_weights
-
-MODEL_FILE, LOGITS_FILE, HISTORY_FILE, RECORD_FILE = "model.safetensors", "oof.npz", "history.csv", "job.json"
-RESULT_FILES = (MODEL_FILE, LOGITS_FILE, HISTORY_FILE)
-PROGRESS_FILE = "progress.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +75,10 @@ class JobSpec:
     """``cpu``, ``cuda`` or ``cuda:N``."""
     threads: int
     """CPU threads of this job."""
+    tensorboard: bool = False
+    """Write TensorBoard event files into the job folder."""
+    checkpoint_seconds: float = 600.0
+    """Longest time within an epoch without a checkpoint."""
 
     @property
     def folder(self) -> Path:
@@ -95,73 +107,17 @@ class JobSpec:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-class JobRecord(BaseModel):
-    """Content of ``job.json``."""
+@dataclass(frozen=True, kw_only=True)
+class _Outcome:
+    """What training and prediction gave, before it is written."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    schema_: int = 1
-    """Version of this form; written as ``schema``."""
-    backbone: str
-    """Name of the backbone."""
-    fold: int
-    """The fold that was held out."""
-    seed: int
-    """Seed of the whole run."""
-    settings_digest: str
-    """`JobSpec.digest` of the job that wrote this."""
-    best_epoch: int
-    """The epoch whose weights were kept, counted from 1."""
-    epochs_run: int
-    """Epochs trained before the end or early stopping."""
-    n_train: int
-    """Images that the weights were fitted on."""
-    n_validation: int
-    """Images that chose the epoch."""
-    n_held_out: int
-    """Images predicted out of fold."""
+    model: nn.Module
+    fitted: Fitted
+    split: InnerSplit
+    logits: FoldLogits
+    bfloat16: bool
+    micro_batch: int
     seconds: float
-    """Wall time of the job."""
-    images_per_second: float
-    """Training images by the time spent on them, over all epochs."""
-    parameters: int
-    """Trainable numbers of the network."""
-    precision: str
-    """Arithmetic of the training steps."""
-    device: str
-    """Where it ran."""
-    peak_memory_mib: float
-    """Largest resident memory of the process up to the end of the job."""
-    files: dict[str, str]
-    """File name to SHA-256."""
-
-
-def job_folder(run: Path, backbone: str, fold: int) -> Path:
-    """Return the folder of one job."""
-    return run / "jobs" / backbone / f"fold-{fold}"
-
-
-def read_record(folder: Path) -> JobRecord | None:
-    """Return the record of a finished job; None when there is none or it is damaged."""
-    try:
-        content = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
-        return JobRecord.model_validate(
-            {("schema_" if key == "schema" else key): value for key, value in content.items()}
-        )
-    except (OSError, ValueError, AttributeError, ValidationError):
-        return None
-
-
-def verified_record(folder: Path) -> JobRecord | None:
-    """Return the record when the folder holds one and all result files as it lists them, else None."""
-    record = read_record(folder)
-    if record is None or record.files.keys() != set(RESULT_FILES):
-        return None
-    for name, checksum in record.files.items():
-        path = folder / name
-        if not path.is_file() or sha256(path) != checksum:
-            return None
-    return record
 
 
 def finished(spec: JobSpec) -> JobRecord | None:
@@ -176,16 +132,18 @@ def finished(spec: JobSpec) -> JobRecord | None:
 def run_job(spec: JobSpec) -> JobRecord:
     """Train, predict the held-out fold once, and write the job folder; a finished job is not repeated.
 
+    A job that was interrupted goes on from its last checkpoint. When the memory of a GPU runs out, it goes on from
+    there with half the images computed at a time.
+
     Raises
     ------
     JobFailedError
-        When the loss is no longer finite.
+        When the loss is no longer finite, a checkpoint cannot be written, or the GPU's memory is too small.
     UsageError
         When the weights do not fit the backbone.
     """
     if (record := finished(spec)) is not None:
         return record
-    start = time.perf_counter()
     spec.folder.mkdir(parents=True, exist_ok=True)
     (spec.folder / RECORD_FILE).unlink(missing_ok=True)
     torch.set_num_threads(spec.threads)
@@ -193,86 +151,126 @@ def run_job(spec: JobSpec) -> JobRecord:
     if device.type == "cuda":
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
-    bfloat16 = _use_bfloat16(spec, device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(_job_seed(spec))
-        model = _initial_model(spec).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with closing(Checkpoints(spec.folder / CHECKPOINT_FOLDER, spec.digest())) as checkpoints:
         try:
-            fitted, view_sizes, logits = _train_and_predict(spec, model, device, bfloat16)
+            outcome = _with_less_memory(spec, device, checkpoints)
         finally:
-            _remove_progress(spec.folder)
-    _write_model(spec.folder / MODEL_FILE, model)
-    logits.save(spec.folder / LOGITS_FILE)
-    shown = sum(row.images_per_second * row.seconds for row in fitted.history)
-    record = JobRecord(
-        backbone=spec.backbone,
-        fold=spec.fold,
-        seed=spec.seed,
-        settings_digest=spec.digest(),
-        best_epoch=fitted.best_epoch,
-        epochs_run=len(fitted.history),
-        n_train=view_sizes[0],
-        n_validation=view_sizes[1],
-        n_held_out=len(logits.image_ids),
-        seconds=time.perf_counter() - start,
-        images_per_second=shown / sum(row.seconds for row in fitted.history),
-        parameters=count_parameters(model),
-        precision="bfloat16" if bfloat16 else "float32",
-        device=spec.device,
-        peak_memory_mib=peak_memory_mib(),
-        files={name: sha256(spec.folder / name) for name in RESULT_FILES},
-    )
-    content = record.model_dump(mode="json")
-    write_json(spec.folder / RECORD_FILE, {"schema": content.pop("schema_")} | content)
+            remove_progress(spec.folder)
+        record = _write(spec, outcome)
+        checkpoints.remove()
     return record
 
 
-def _train_and_predict(
-    spec: JobSpec, model: nn.Module, device: torch.device, bfloat16: bool
-) -> tuple[Fitted, tuple[int, int], FoldLogits]:
-    pixels = torch.from_numpy(open_pixels(spec.pixels)).to(device)
+def _with_less_memory(spec: JobSpec, device: torch.device, checkpoints: Checkpoints) -> _Outcome:
+    """Try with the whole batch, then with halves of it, until the device's memory suffices."""
+    micro_batch = spec.settings.batch_size
+    while True:
+        try:
+            return _train_and_predict(spec, device, checkpoints, micro_batch)
+        except torch.OutOfMemoryError as error:
+            if micro_batch < 4:
+                raise JobFailedError(
+                    f"the memory of {spec.device} is too small even for {micro_batch} images at a time; "
+                    "give a smaller --image-size or another backbone, or end other programs that use it"
+                ) from error
+        # Out of the handler: the exception kept the tensors of the failed step alive.
+        micro_batch //= 2
+        gc.collect()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _train_and_predict(spec: JobSpec, device: torch.device, checkpoints: Checkpoints, micro_batch: int) -> _Outcome:
+    start = time.perf_counter()
+    bfloat16 = _use_bfloat16(spec, device)
+    store = open_store(spec.pixels, device)
     labels = torch.from_numpy(spec.folds.labels.copy())
 
     def view(rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> ImageView:
         positions = torch.from_numpy(np.array(rows))
-        return ImageView(pixels, positions, labels[positions])
+        return ImageView(store, positions, labels[positions])
 
     split = inner_split(spec.folds, spec.fold, parts=spec.settings.validation_parts, seed=spec.seed)
-    fitted = fit(
-        model,
-        view(split.train),
-        view(split.validation),
-        settings=spec.settings,
-        from_scratch=spec.weights is None,
-        bfloat16=bfloat16,
-        normalisation=IMAGENET,
-        generator=torch.Generator().manual_seed(_job_seed(spec)),
-        on_step=_progress_writer(spec),
-        on_epoch=lambda rows: write_history(spec.folder / HISTORY_FILE, rows),
-    )
-    # The held-out fold appears here for the first and only time.
-    held_out = np.flatnonzero(spec.folds.folds == spec.fold)
-    logits = predict_logits(model, view(held_out), batch_size=4 * spec.settings.batch_size, normalisation=IMAGENET)
-    return (
-        fitted,
-        (len(split.train), len(split.validation)),
-        FoldLogits(
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(devices=[device] if device.type == "cuda" else []))
+        torch.manual_seed(_job_seed(spec))
+        model, compiled = _initial_model(spec).to(device, memory_format=torch.channels_last), None  # type: ignore[call-overload]
+        if spec.settings.compile:
+            key = (spec.backbone, spec.folds.classes, spec.settings, device, bfloat16, micro_batch)
+            model, compiled = compiled_like(model, key)
+        tell = stack.enter_context(event_writer(spec.folder)) if spec.tensorboard else None
+
+        def on_epoch(rows: tuple[EpochRow, ...]) -> None:
+            write_history(spec.folder / HISTORY_FILE, rows)
+            if tell is not None:
+                tell(rows)
+
+        fitted = fit(
+            model,
+            view(split.train),
+            view(split.validation),
+            settings=spec.settings,
+            from_scratch=spec.weights is None,
+            normalisation=IMAGENET,
+            generator=torch.Generator().manual_seed(_job_seed(spec)),
+            on_step=progress_writer(spec.folder),
+            on_epoch=on_epoch,
+            means=Means(
+                bfloat16=bfloat16,
+                micro_batch=micro_batch,
+                compiled=compiled,
+                checkpoints=checkpoints,
+                checkpoint_seconds=spec.checkpoint_seconds,
+            ),
+        )
+        # The held-out fold appears here for the first and only time.
+        held_out = np.flatnonzero(spec.folds.folds == spec.fold)
+        logits = predict_logits(model, view(held_out), batch_size=4 * micro_batch, normalisation=IMAGENET)
+    return _Outcome(
+        model=model,
+        fitted=fitted,
+        split=split,
+        logits=FoldLogits(
             backbone=spec.backbone,
             fold=spec.fold,
             classes=spec.folds.classes,
             image_ids=spec.folds.image_ids[held_out],
             logits=logits.double().numpy(),
         ),
+        bfloat16=bfloat16,
+        micro_batch=micro_batch,
+        seconds=time.perf_counter() - start + fitted.seconds_before,
     )
 
 
-def write_history(path: Path, rows: tuple[EpochRow, ...]) -> None:
-    """Write ``history.csv`` atomically, one row an epoch."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, [field.name for field in fields(EpochRow)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
-    write_text(path, text.getvalue())
+def _write(spec: JobSpec, outcome: _Outcome) -> JobRecord:
+    _write_model(spec.folder / MODEL_FILE, outcome.model)
+    outcome.logits.save(spec.folder / LOGITS_FILE)
+    history = outcome.fitted.history
+    shown = sum(row.images_per_second * row.seconds for row in history)
+    record = JobRecord(
+        backbone=spec.backbone,
+        fold=spec.fold,
+        seed=spec.seed,
+        settings_digest=spec.digest(),
+        best_epoch=outcome.fitted.best_epoch,
+        epochs_run=len(history),
+        n_train=len(outcome.split.train),
+        n_validation=len(outcome.split.validation),
+        n_held_out=len(outcome.logits.image_ids),
+        seconds=outcome.seconds,
+        images_per_second=shown / sum(row.seconds for row in history),
+        parameters=count_parameters(outcome.model),
+        precision="bfloat16" if outcome.bfloat16 else "float32",
+        device=spec.device,
+        micro_batch=outcome.micro_batch,
+        resumed=outcome.fitted.resumed,
+        peak_memory_mib=peak_memory_mib(),
+        files={name: sha256(spec.folder / name) for name in RESULT_FILES},
+    )
+    content = record.model_dump(mode="json")
+    write_json(spec.folder / RECORD_FILE, {"schema": content.pop("schema_")} | content)
+    return record
 
 
 def peak_memory_mib() -> float:
@@ -304,33 +302,3 @@ def _write_model(path: Path, model: nn.Module) -> None:
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     # `save_file` would make a file that only its owner may read, whatever the umask.
     write_atomically(path, lambda partial: partial.write_bytes(save(tensors)))
-
-
-def _progress_writer(spec: JobSpec) -> Callable[[Progress], None]:
-    """Return a callback that leaves the state in a small file, at most twice a second, for whoever watches.
-
-    A file needs no connection between the processes: it works alike for threads, workers and cluster nodes. It is
-    not synced, a watcher takes an unreadable one for no news, and a training does not fail for want of it.
-    """
-    path = spec.folder / PROGRESS_FILE
-    partial = path.with_suffix(f".{os.getpid()}")
-    last = 0.0
-
-    def write(progress: Progress) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last < 0.5 and progress.step < progress.steps:
-            return
-        last = now
-        with suppress(OSError):
-            partial.write_text(json.dumps(asdict(progress)), encoding="utf-8")
-            partial.replace(path)
-
-    return write
-
-
-def _remove_progress(folder: Path) -> None:
-    """Remove the progress file and unfinished ones, those of killed processes too."""
-    for path in folder.glob(f"{Path(PROGRESS_FILE).stem}.*"):
-        with suppress(OSError):
-            path.unlink()

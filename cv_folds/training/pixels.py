@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 
@@ -21,6 +22,17 @@ IMAGENET = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 """What torchvision's ImageNet weights were trained with."""
 
 
+@lru_cache
+def mean_and_std(normalisation: Normalisation, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the (3,) float32 means and deviations for pixels of 0..255.
+
+    Made once a device: copying constants to a GPU at every step would make the host wait for it.
+    """
+    mean = torch.tensor(normalisation.mean, device=device) * 255
+    std = torch.tensor(normalisation.std, device=device) * 255
+    return mean, std
+
+
 def normalise(pixels: torch.Tensor, normalisation: Normalisation) -> torch.Tensor:
     """Scale, shift and reorder pixels.
 
@@ -36,6 +48,5 @@ def normalise(pixels: torch.Tensor, normalisation: Normalisation) -> torch.Tenso
     (n, 3, height, width) float32 tensor
         In channels-last memory order, on the device of `pixels`.
     """
-    mean = torch.tensor(normalisation.mean, device=pixels.device) * 255
-    std = torch.tensor(normalisation.std, device=pixels.device) * 255
+    mean, std = mean_and_std(normalisation, pixels.device)
     return ((pixels.float() - mean) / std).permute(0, 3, 1, 2)

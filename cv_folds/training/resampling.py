@@ -47,7 +47,7 @@ def draw_epoch(labels: torch.Tensor, settings: TrainingSettings, generator: torc
     """
     if settings.resampling == "weighted":
         # The weights of a WeightedRandomSampler, drawn as it draws them: with replacement.
-        weights = 1 / torch.bincount(labels).clamp(min=1).double()
+        weights = torch.bincount(labels).clamp(min=1).double() ** -settings.resampling_exponent
         return torch.multinomial(weights[labels], len(labels), replacement=True, generator=generator)
     if settings.resampling == "none":
         return torch.randperm(len(labels), generator=generator)

@@ -20,7 +20,8 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from cv_folds.errors import HamcvError
 from cv_folds.files import write_text
-from cv_folds.training.jobs import JobRecord, JobSpec, read_record, run_job
+from cv_folds.training.jobs import JobSpec, run_job
+from cv_folds.training.record import JobRecord, read_record
 
 ERROR_FILE = "error.txt"
 

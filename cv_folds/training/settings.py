@@ -60,11 +60,21 @@ class TrainingSettings(BaseModel):
     resampling: Literal["weighted", "over", "under", "none"] = "weighted"
     """How the training split is balanced: drawn with weights 1 / class size (with replacement), imbalanced-learn's
     random over-sampling or under-sampling, or not at all."""
+    resampling_exponent: float = Field(default=1.0, gt=0, le=1)
+    """Power of the class size in the weights of `weighted`: 1 shows all classes alike, near 0 as often as they are."""
+    mixup: float = Field(default=0.0, ge=0, le=10)
+    """Shape of the beta distribution from which mixup draws the share of a second image (0: no mixup)."""
+    cutmix: float = Field(default=0.0, ge=0, le=10)
+    """The same for the area that cutmix pastes from a second image; with both, each batch takes one by chance."""
+    ema_decay: float = Field(default=0.0, ge=0, lt=1)
+    """Decay a step of a moving average of the weights, which is kept where it validates better (0: no average)."""
     validation_parts: int = Field(default=8, ge=2, le=100)
     """One part in this many of the training folds, by lesion, serves early stopping."""
     batch_norm_momentum: float = Field(default=0.1, gt=0, le=1)
     """Momentum of the running statistics; some backbones ship with one too slow for a short training."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the forward and backward pass; `auto` takes bfloat16 where it was measured to be faster."""
+    compile: bool = False
+    """Compile the training step; takes a minute or more a backbone, then steps are faster."""
     augmentation: AugmentationSettings = AugmentationSettings()
     """Random changes of the training images."""

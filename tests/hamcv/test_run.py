@@ -18,7 +18,7 @@ from sklearn import metrics
 
 from cv_folds.errors import JobFailedError, RunFolderBusyError, UsageError
 from cv_folds.out_of_fold import FoldLogits
-from cv_folds.training.jobs import job_folder, read_record
+from cv_folds.training.record import job_folder, read_record
 from ensemble import EnsemblePredictor
 from hamcv.config import RunConfig, resolve
 from hamcv.run_folder import open_run_folder

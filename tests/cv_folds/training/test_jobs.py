@@ -19,10 +19,14 @@ from cv_folds.out_of_fold import FoldLogits
 from cv_folds.splits import inner_split
 from cv_folds.training import jobs
 from cv_folds.training.backbones import build_backbone, count_parameters
-from cv_folds.training.jobs import JobSpec, finished, job_folder, read_record, run_job, verified_record
-from cv_folds.training.loop import ImageView, predict_logits
+from cv_folds.training.jobs import JobSpec, finished, run_job
 from cv_folds.training.pixels import IMAGENET
+from cv_folds.training.predict import predict_logits
+from cv_folds.training.progress_file import PROGRESS_FILE
+from cv_folds.training.record import job_folder, read_record, verified_record
 from cv_folds.training.settings import TrainingSettings
+from cv_folds.training.store import ResidentPixels
+from cv_folds.training.view import ImageView
 from cv_folds.training.weights import WeightsFile
 
 FILES = {"model.safetensors", "oof.npz", "history.csv"}
@@ -91,6 +95,8 @@ def test_the_record_has_the_outside_shape(done):
         "parameters": count_parameters(build_backbone(done.backbone, 3, image_size=32)),
         "precision": "float32",
         "device": "cpu",
+        "micro_batch": 16,
+        "resumed": 0,
         "files": {name: sha256(done.folder / name) for name in FILES},
     }
     measured = {"best_epoch", "seconds", "images_per_second", "peak_memory_mib"}
@@ -110,6 +116,7 @@ def test_the_history_has_a_row_an_epoch(done):
         "train_loss",
         "validation_loss",
         "validation_balanced_accuracy",
+        "weights",
         "seconds",
         "images_per_second",
     ]
@@ -126,7 +133,7 @@ def test_the_logits_are_those_of_the_stored_model_for_the_held_out_fold(done):
     model = build_backbone(done.backbone, 3, image_size=32)
     model.load_state_dict(load_file(done.folder / "model.safetensors"))
     rows = torch.from_numpy(held_out)
-    view = ImageView(torch.from_numpy(np.load(done.pixels)), rows, torch.zeros(len(rows)))
+    view = ImageView(ResidentPixels(torch.from_numpy(np.load(done.pixels))), rows, torch.zeros(len(rows)))
     np.testing.assert_allclose(
         part.logits, predict_logits(model, view, batch_size=30, normalisation=IMAGENET), rtol=1e-4, atol=1e-5
     )
@@ -276,7 +283,7 @@ def test_a_watcher_can_read_where_the_training_stands(copy, monkeypatch):
     write_history = jobs.write_history
 
     def looking(path, rows):
-        seen.append(json.loads((path.parent / jobs.PROGRESS_FILE).read_text()))
+        seen.append(json.loads((path.parent / PROGRESS_FILE).read_text()))
         write_history(path, rows)
 
     monkeypatch.setattr(jobs, "write_history", looking)
@@ -285,20 +292,22 @@ def test_a_watcher_can_read_where_the_training_stands(copy, monkeypatch):
         (1, seen[0]["steps"]),
         (2, seen[0]["steps"]),
     ]
-    assert all(progress.keys() == {"epoch", "step", "steps", "images_per_second"} for progress in seen)
-    assert not (copy.folder / jobs.PROGRESS_FILE).exists()
+    assert all(
+        progress.keys() == {"epoch", "step", "steps", "images_per_second", "validation_loss"} for progress in seen
+    )
+    assert not (copy.folder / PROGRESS_FILE).exists()
 
 
 def test_a_progress_file_that_cannot_be_written_does_not_stop_the_training(copy):
-    (copy.folder / jobs.PROGRESS_FILE).mkdir()
+    (copy.folder / PROGRESS_FILE).mkdir()
     changed = replace(copy, seed=4, settings=copy.settings.model_copy(update={"epochs": 1}))
     assert run_job(changed) == finished(changed)
-    assert [path.name for path in copy.folder.glob("progress.*")] == [jobs.PROGRESS_FILE]
+    assert [path.name for path in copy.folder.glob("progress.*")] == [PROGRESS_FILE]
 
 
 def test_a_failed_job_leaves_no_progress_behind(copy, monkeypatch):
     def fail(path, rows):
-        assert (copy.folder / jobs.PROGRESS_FILE).exists()
+        assert (copy.folder / PROGRESS_FILE).exists()
         (copy.folder / f"progress.{os.getpid()}").touch()
         raise JobFailedError("as if")
 
@@ -329,6 +338,7 @@ def test_the_digest_follows_everything_that_decides_the_outcome(tmp_path):
                 image_size=33, epochs=9, patience=1, batch_size=5, learning_rate=0.5, learning_rate_from_scratch=0.5,
                 weight_decay=0.5, schedule="cosine", warmup=0.5, label_smoothing=0.5, gradient_clip=0.5,
                 resampling="over", validation_parts=3, batch_norm_momentum=0.5, precision="bfloat16",
+                resampling_exponent=0.5, mixup=0.5, cutmix=0.5, ema_decay=0.5, compile=True,
             )
             if name != "augmentation"
         ),
@@ -340,6 +350,8 @@ def test_the_digest_follows_everything_that_decides_the_outcome(tmp_path):
         replace(spec, pixels=tmp_path / "elsewhere.npy"),
         replace(spec, device="cuda"),
         replace(spec, threads=7),
+        replace(spec, tensorboard=True),
+        replace(spec, checkpoint_seconds=1.0),
         replace(spec, weights=replace(weights, path=tmp_path / "moved.pth")),
     ):
         assert other.digest() == spec.digest()

@@ -12,9 +12,14 @@ from torch import nn
 from cv_folds.errors import JobFailedError
 from cv_folds.training import loop
 from cv_folds.training.backbones import build_backbone
-from cv_folds.training.loop import Fitted, ImageView, fit, predict_logits
-from cv_folds.training.pixels import IMAGENET
+from cv_folds.training.loop import Fitted, Means, fit
+from cv_folds.training.pixels import IMAGENET, normalise
+from cv_folds.training.predict import predict_logits
+from cv_folds.training.resampling import epoch_size
 from cv_folds.training.settings import TrainingSettings
+from cv_folds.training.step import _parameter_groups
+from cv_folds.training.store import ResidentPixels
+from cv_folds.training.view import ImageView
 
 SETTINGS = TrainingSettings(image_size=32, epochs=3, batch_size=16)
 N_TRAIN, N_VALIDATION = 60, 20
@@ -22,7 +27,7 @@ N_TRAIN, N_VALIDATION = 60, 20
 
 def views(seed: int = 0) -> tuple[ImageView, ImageView]:
     folds = small_folds(n_lesions=45)
-    pixels = torch.from_numpy(coloured_pixels(folds, seed=seed))
+    pixels = ResidentPixels(torch.from_numpy(coloured_pixels(folds, seed=seed)))
     labels = torch.from_numpy(folds.labels.copy())
     rows = torch.randperm(90, generator=torch.Generator().manual_seed(seed))
     parts = rows[:N_TRAIN], rows[N_TRAIN : N_TRAIN + N_VALIDATION]
@@ -45,7 +50,7 @@ def trained(
     model: nn.Module, settings: TrainingSettings = SETTINGS, seed: int = 0, parts=None, **replaced: object
 ) -> Fitted:
     train, validation = views() if parts is None else parts
-    arguments = {"from_scratch": True, "bfloat16": False, "on_step": lambda _: None, "on_epoch": lambda _: None}
+    arguments = {"from_scratch": True, "on_step": lambda _: None, "on_epoch": lambda _: None}
     return fit(
         model,
         train,
@@ -63,7 +68,7 @@ def logits_of(model: nn.Module, view: ImageView, batch_size: int = 64) -> torch.
 
 def test_a_view_shows_its_own_rows():
     pixels = torch.arange(10, dtype=torch.uint8)[:, None, None, None].expand(10, 4, 4, 3).contiguous()
-    view = ImageView(pixels, torch.tensor([7, 2, 5]), torch.tensor([0, 1, 1]))
+    view = ImageView(ResidentPixels(pixels), torch.tensor([7, 2, 5]), torch.tensor([0, 1, 1]))
     assert len(view) == 3
     assert view.pixels(torch.tensor([2, 0, 1, 0]))[:, 0, 0, 0].tolist() == [5, 7, 2, 7]
     assert view.pixels(torch.tensor([-1]))[0, 0, 0, 0] == 5
@@ -71,7 +76,9 @@ def test_a_view_shows_its_own_rows():
 
 @pytest.mark.parametrize("position", [3, 7, 9, -4])
 def test_a_view_cannot_reach_other_rows(position):
-    view = ImageView(torch.zeros(10, 4, 4, 3, dtype=torch.uint8), torch.tensor([7, 2, 5]), torch.tensor([0, 1, 1]))
+    view = ImageView(
+        ResidentPixels(torch.zeros(10, 4, 4, 3, dtype=torch.uint8)), torch.tensor([7, 2, 5]), torch.tensor([0, 1, 1])
+    )
     with pytest.raises(IndexError):
         view.pixels(torch.tensor([position]))
     with pytest.raises(IndexError):
@@ -87,8 +94,8 @@ def test_rows_outside_the_views_have_no_influence():
             validation.pixels(torch.arange(N_VALIDATION)),
         )
         parts = (
-            ImageView(pixels, torch.arange(N_TRAIN), train.labels),
-            ImageView(pixels, torch.arange(100, 100 + N_VALIDATION), validation.labels),
+            ImageView(ResidentPixels(pixels), torch.arange(N_TRAIN), train.labels),
+            ImageView(ResidentPixels(pixels), torch.arange(100, 100 + N_VALIDATION), validation.labels),
         )
         model = small_network()
         trained(model, parts=parts)
@@ -129,7 +136,7 @@ def test_the_model_left_behind_is_that_of_the_best_epoch(seed):
     assert fitted.best_epoch == int(np.argmin(losses)) + 1
     stopped_early = len(losses) < settings.epochs
     assert len(losses) == (fitted.best_epoch + settings.patience if stopped_early else settings.epochs)
-    loss, accuracy = loop._validate(model, parts[1], settings, IMAGENET)
+    loss, accuracy = loop._validate(model, parts[1], 64, IMAGENET)
     best = fitted.history[fitted.best_epoch - 1]
     assert (loss, accuracy) == (best.validation_loss, best.validation_balanced_accuracy)
 
@@ -144,7 +151,7 @@ def test_patience_ends_a_training_that_gets_worse(monkeypatch):
 
 def test_validation_figures_are_scikit_learns():
     model, view = small_network(), views()[1]
-    loss, accuracy = loop._validate(model, view, SETTINGS, IMAGENET)
+    loss, accuracy = loop._validate(model, view, 64, IMAGENET)
     labels = view.labels.numpy()
     probabilities = logits_of(model, view).double().softmax(1).numpy()
     counts = np.bincount(labels)
@@ -156,8 +163,8 @@ def test_validation_figures_are_scikit_learns():
 def test_a_class_that_the_validation_images_lack():
     view = views()[1]
     keep = torch.argwhere(view.labels != 1)[:, 0]
-    part = ImageView(view.pixels(keep), torch.arange(len(keep)), view.labels[keep])
-    loss, accuracy = loop._validate(small_network(), part, SETTINGS, IMAGENET)
+    part = ImageView(ResidentPixels(view.pixels(keep)), torch.arange(len(keep)), view.labels[keep])
+    loss, accuracy = loop._validate(small_network(), part, 64, IMAGENET)
     assert math.isfinite(loss)
     assert 0 <= accuracy <= 1
 
@@ -200,7 +207,7 @@ def test_every_kind_of_epoch_has_whole_batches(resampling, batch_size):
     seen: list[loop.Progress] = []
     settings = TrainingSettings(image_size=32, epochs=2, batch_size=batch_size, resampling=resampling)
     fitted = trained(small_network(), settings, on_step=seen.append)
-    size = loop.epoch_size(views()[0].labels, settings)
+    size = epoch_size(views()[0].labels, settings)
     steps = max(1, size // min(batch_size, size))
     assert [(progress.epoch, progress.step) for progress in seen] == [
         (epoch, step) for epoch in (1, 2) for step in range(1, steps + 1)
@@ -239,7 +246,7 @@ def test_the_course_of_the_learning_rate(from_scratch, schedule):
 
 def test_decay_leaves_biases_and_normalisation_alone():
     model = small_network()
-    decayed, kept = loop._parameter_groups(model, 0.1)
+    decayed, kept = _parameter_groups(model, 0.1)
     assert (decayed["weight_decay"], kept["weight_decay"]) == (0.1, 0.0)
     assert {id(parameter) for parameter in decayed["params"]} == {id(model[0].weight), id(model[5].weight)}
     assert len(decayed["params"]) + len(kept["params"]) == len(list(model.parameters()))
@@ -250,13 +257,13 @@ def test_prediction_is_that_of_the_network_in_any_batches(batch_size):
     model, view = small_network(), views()[1]
     logits = logits_of(model, view, batch_size)
     assert (logits.shape, logits.dtype) == ((N_VALIDATION, 3), torch.float32)
-    images = loop.normalise(view.pixels(torch.arange(N_VALIDATION)), IMAGENET)
+    images = normalise(view.pixels(torch.arange(N_VALIDATION)), IMAGENET)
     torch.testing.assert_close(logits, model.eval()(images).detach(), rtol=1e-4, atol=1e-5)
 
 
 def test_bfloat16_trains_and_predicts_in_float32():
     model = small_network()
-    fitted = trained(model, bfloat16=True)
+    fitted = trained(model, means=Means(bfloat16=True))
     assert math.isfinite(fitted.history[-1].train_loss)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert logits_of(model, views()[1]).dtype == torch.float32

@@ -1,0 +1,89 @@
+"""What a job leaves: its folder, its files and its record.
+
+``job.json`` is written last and atomically: a job folder that has a valid one is finished, any other is not.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cv_folds.files import sha256
+
+MODEL_FILE, LOGITS_FILE, HISTORY_FILE, RECORD_FILE = "model.safetensors", "oof.npz", "history.csv", "job.json"
+RESULT_FILES = (MODEL_FILE, LOGITS_FILE, HISTORY_FILE)
+
+
+class JobRecord(BaseModel):
+    """Content of ``job.json``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    schema_: int = 1
+    """Version of this form; written as ``schema``."""
+    backbone: str
+    """Name of the backbone."""
+    fold: int
+    """The fold that was held out."""
+    seed: int
+    """Seed of the whole run."""
+    settings_digest: str
+    """`JobSpec.digest` of the job that wrote this."""
+    best_epoch: int
+    """The epoch whose weights were kept, counted from 1."""
+    epochs_run: int
+    """Epochs trained before the end or early stopping."""
+    n_train: int
+    """Images that the weights were fitted on."""
+    n_validation: int
+    """Images that chose the epoch."""
+    n_held_out: int
+    """Images predicted out of fold."""
+    seconds: float
+    """Wall time of the job."""
+    images_per_second: float
+    """Training images by the time spent on them, over all epochs."""
+    parameters: int
+    """Trainable numbers of the network."""
+    precision: str
+    """Arithmetic of the training steps."""
+    device: str
+    """Where it ran."""
+    micro_batch: int
+    """Images that were computed at a time in training; less than the batch when the GPU's memory ran out."""
+    resumed: int
+    """How often the training went on from a checkpoint."""
+    peak_memory_mib: float
+    """Largest resident memory of the process up to the end of the job."""
+    files: dict[str, str]
+    """File name to SHA-256."""
+
+
+def job_folder(run: Path, backbone: str, fold: int) -> Path:
+    """Return the folder of one job."""
+    return run / "jobs" / backbone / f"fold-{fold}"
+
+
+def read_record(folder: Path) -> JobRecord | None:
+    """Return the record of a finished job; None when there is none or it is damaged."""
+    try:
+        content = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+        return JobRecord.model_validate(
+            {("schema_" if key == "schema" else key): value for key, value in content.items()}
+        )
+    except (OSError, ValueError, AttributeError, ValidationError):
+        return None
+
+
+def verified_record(folder: Path) -> JobRecord | None:
+    """Return the record when the folder holds one and all result files as it lists them, else None."""
+    record = read_record(folder)
+    if record is None or record.files.keys() != set(RESULT_FILES):
+        return None
+    for name, checksum in record.files.items():
+        path = folder / name
+        if not path.is_file() or sha256(path) != checksum:
+            return None
+    return record

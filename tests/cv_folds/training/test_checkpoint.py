@@ -1,0 +1,302 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cv_folds_samples import coloured_pixels, job_spec, small_folds
+from torch import nn
+
+from cv_folds.errors import JobFailedError
+from cv_folds.training import jobs
+from cv_folds.training.checkpoint import CHECKPOINT_FOLDER, Checkpoints, Snapshot
+from cv_folds.training.jobs import JobSpec, finished, run_job
+from cv_folds.training.loop import Fitted, Means, fit
+from cv_folds.training.pixels import IMAGENET
+from cv_folds.training.settings import TrainingSettings
+from cv_folds.training.store import ResidentPixels
+from cv_folds.training.view import ImageView
+
+# Everything that keeps a state: momentum, batch normalisation, dropout, the moving average, mixing.
+SETTINGS = TrainingSettings(image_size=32, epochs=4, batch_size=12, ema_decay=0.9, mixup=0.4, cutmix=0.4)
+STEPS = 60 // 12
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    layers = (nn.Conv2d(3, 8, 5, stride=4), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model = nn.Sequential(*layers, nn.Dropout(0.3), nn.Linear(8, 3))
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def view(rows: range) -> ImageView:
+    folds = small_folds()
+    store = ResidentPixels(torch.from_numpy(coloured_pixels(folds)))
+    positions = torch.tensor(rows)
+    return ImageView(store, positions, torch.from_numpy(folds.labels.copy())[positions])
+
+
+class Killed(BaseException):
+    pass
+
+
+def train(folder: Path, *, killed_after: int | None = None, seconds: float = 600.0) -> tuple[nn.Module, Fitted]:
+    """Train, or fall over after so many steps."""
+    model, steps = network(), 0
+
+    def on_step(_: object) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == killed_after:
+            raise Killed
+
+    torch.manual_seed(5)
+    fitted = fit(
+        model,
+        view(range(60)),
+        view(range(60, 90)),
+        settings=SETTINGS,
+        from_scratch=True,
+        normalisation=IMAGENET,
+        generator=torch.Generator().manual_seed(3),
+        on_step=on_step,
+        on_epoch=lambda _: None,
+        means=Means(checkpoints=Checkpoints(folder, "digest"), checkpoint_seconds=seconds),
+    )
+    return model, fitted
+
+
+def outcome(model: nn.Module, fitted: Fitted) -> tuple[dict[str, list[float]], list[tuple[object, ...]]]:
+    weights = {key: value.flatten().tolist() for key, value in model.state_dict().items()}
+    rows = [
+        (
+            row.epoch,
+            row.learning_rate,
+            row.train_loss,
+            row.validation_loss,
+            row.weights,
+            row.validation_balanced_accuracy,
+        )
+        for row in fitted.history
+    ]
+    return weights, rows
+
+
+@pytest.mark.parametrize("seconds", [0.0, 600.0])
+@pytest.mark.parametrize("killed_after", [1, STEPS - 1, STEPS, STEPS + 1, 2 * STEPS + 3, 4 * STEPS])
+def test_a_killed_training_ends_as_if_nothing_had_happened(tmp_path, killed_after, seconds):
+    expected = outcome(*train(tmp_path / "whole"))
+    with pytest.raises(Killed):
+        train(tmp_path / "killed", killed_after=killed_after, seconds=seconds)
+    model, fitted = train(tmp_path / "killed", seconds=seconds)
+    assert outcome(model, fitted) == expected
+    reached = killed_after > 1 if seconds == 0 else killed_after > STEPS
+    assert fitted.resumed == int(reached)
+
+
+def test_a_training_that_is_killed_again_and_again(tmp_path):
+    expected = outcome(*train(tmp_path / "whole"))
+    for _ in range(6):
+        with pytest.raises(Killed):
+            train(tmp_path / "killed", killed_after=3, seconds=0.0)
+    model, fitted = train(tmp_path / "killed", seconds=0.0)
+    assert outcome(model, fitted) == expected
+    assert fitted.resumed == 6
+
+
+def test_the_last_two_are_kept(tmp_path):
+    train(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"step-{steps:09d}.safetensors" for steps in (3 * STEPS, 4 * STEPS)
+    ]
+
+
+def snapshot(steps: int) -> Snapshot:
+    weights = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(steps))
+    tensors = {"model/a": weights.contiguous(memory_format=torch.channels_last), "count": torch.tensor(steps)}
+    return Snapshot(tensors=tensors, state={"steps_done": steps, "rows": [], "text": "ü"})
+
+
+def test_what_is_read_is_what_was_written(tmp_path):
+    checkpoints = Checkpoints(tmp_path, "digest")
+    checkpoints.save(snapshot(7))
+    read = checkpoints.latest()
+    assert read is not None
+    assert read.state == snapshot(7).state
+    for key, tensor in snapshot(7).tensors.items():
+        assert torch.equal(read.tensors[key], tensor)
+        assert read.tensors[key].stride() == tensor.stride()
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "emptied", "foreign"])
+def test_a_damaged_checkpoint_is_passed_over(tmp_path, damage):
+    checkpoints = Checkpoints(tmp_path, "digest")
+    checkpoints.save(snapshot(1))
+    checkpoints.save(snapshot(2))
+    path = tmp_path / "step-000000002.safetensors"
+    content = bytearray(path.read_bytes())
+    match damage:
+        case "cut":
+            del content[-20:]
+        case "flipped":
+            content[-1] ^= 1
+        case "emptied":
+            content.clear()
+        case "foreign":
+            content[:] = b"{}" * 40
+    path.write_bytes(content)
+    latest = checkpoints.latest()
+    assert latest is not None
+    assert latest.state["steps_done"] == 1
+
+
+def test_the_checkpoint_of_another_job_is_passed_over(tmp_path):
+    Checkpoints(tmp_path, "other").save(snapshot(1))
+    assert Checkpoints(tmp_path, "digest").latest() is None
+    assert Checkpoints(tmp_path / "nowhere", "digest").latest() is None
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_checkpoint import Checkpoints, JobFailedError, snapshot
+checkpoints = Checkpoints(Path(sys.argv[1]), "digest")
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (600, resource.RLIM_INFINITY))
+try:
+    checkpoints.save(snapshot(2))
+except JobFailedError as error:
+    print(error)
+    sys.exit(error.exit_code)
+"""
+
+
+def test_a_disk_without_room_leaves_the_checkpoint_before_it(tmp_path):
+    checkpoints = Checkpoints(tmp_path, "digest")
+    checkpoints.save(snapshot(1))
+    # A limit on the size of files stands for the full disk: the write fails half-way alike.
+    command = [sys.executable, "-W", "error", "-c", FULL_DISK, str(tmp_path), str(Path(__file__).parent)]
+    paths = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
+    answer = subprocess.run(command, capture_output=True, text=True, env=paths, check=False)
+    assert answer.returncode == 1, answer.stderr
+    assert "cannot write the checkpoint" in answer.stdout
+    assert "run the same command again" in answer.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000000001.safetensors"]
+    latest = checkpoints.latest()
+    assert latest is not None
+    assert latest.state["steps_done"] == 1
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> JobSpec:
+    torch.set_num_threads(1)
+    spec = job_spec(tmp_path_factory.mktemp("whole"), settings=SETTINGS)
+    run_job(spec)
+    return spec
+
+
+def test_a_finished_job_leaves_no_checkpoint(whole):
+    assert not (whole.folder / CHECKPOINT_FOLDER).exists()
+
+
+KILL = """
+import os, pickle, signal, sys
+from cv_folds.training import jobs
+spec, steps = pickle.load(open(sys.argv[1], "rb"))
+writer = jobs.progress_writer
+def killing(folder):
+    write, left = writer(folder), steps
+    def told(progress):
+        global steps
+        steps -= 1
+        write(progress)
+        if steps == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return told
+jobs.progress_writer = killing
+jobs.run_job(spec)
+"""
+
+
+@pytest.mark.parametrize("steps", [2, 7, 13])
+def test_a_job_that_is_killed_ends_with_the_same_files(whole, tmp_path, steps):
+    import pickle
+
+    spec = replace(whole, run=tmp_path / "run", checkpoint_seconds=0.0)
+    (tmp_path / "spec").write_bytes(pickle.dumps((spec, steps)))
+    paths = {"PYTHONPATH": ":".join(path for path in sys.path if path), "OMP_NUM_THREADS": "1"}
+    answer = subprocess.run([sys.executable, "-c", KILL, str(tmp_path / "spec")], env=paths, check=False)
+    assert answer.returncode == -signal.SIGKILL
+    assert finished(spec) is None
+    record = run_job(spec)
+    assert record.resumed == (1 if steps > 1 else 0)
+    for name in ("model.safetensors", "oof.npz"):
+        assert (spec.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+    assert not (spec.folder / CHECKPOINT_FOLDER).exists()
+    assert record.seconds > 0
+
+
+class Hungry(nn.Module):
+    """Takes at most so many images at a time, as a GPU does; without batch normalisation, so that halves add up."""
+
+    most = 5
+    asked: list[int]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 8, 5, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.head = nn.Linear(8, 3)
+        self.asked = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.asked.append(len(images))
+        # A pass without gradients keeps no activations: a quarter of the memory.
+        if len(images) > (self.most if torch.is_grad_enabled() else 4 * self.most):
+            raise torch.OutOfMemoryError("as if")
+        logits: torch.Tensor = self.head(self.layers(images))
+        return logits
+
+
+def test_too_little_memory_halves_the_micro_batch_and_changes_nothing(tmp_path, monkeypatch):
+    settings = TrainingSettings(image_size=32, epochs=2, batch_size=16, learning_rate_from_scratch=0.02)
+    monkeypatch.setattr(jobs, "build_backbone", lambda *_, **__: Hungry())
+    logits = []
+    for name, most in (("roomy", 1000), ("narrow", 5)):
+        monkeypatch.setattr(Hungry, "most", most)
+        spec = job_spec(tmp_path / name, settings=settings)
+        assert run_job(spec).micro_batch == {"roomy": 16, "narrow": 4}[name]
+        logits.append(np.load(spec.folder / "oof.npz")["logits"])
+    np.testing.assert_allclose(logits[0], logits[1], rtol=1e-3, atol=1e-4)
+
+
+def test_far_too_little_memory_names_the_mend(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "build_backbone", lambda *_, **__: Hungry())
+    monkeypatch.setattr(Hungry, "most", 1)
+    with pytest.raises(JobFailedError, match="--image-size"):
+        run_job(job_spec(tmp_path, settings=TrainingSettings(image_size=32, epochs=1, batch_size=16)))
+
+
+def test_memory_that_runs_out_later_costs_no_epoch(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "build_backbone", lambda *_, **__: Hungry())
+    monkeypatch.setattr(Hungry, "most", 1000)
+    shown: list[int] = []
+    writer = jobs.write_history
+
+    def shrink(path, rows):
+        shown.append(len(rows))
+        if len(rows) == 2:
+            monkeypatch.setattr(Hungry, "most", 9)
+        writer(path, rows)
+
+    monkeypatch.setattr(jobs, "write_history", shrink)
+    spec = job_spec(tmp_path, settings=TrainingSettings(image_size=32, epochs=4, batch_size=16, patience=4))
+    record = run_job(spec)
+    assert (record.micro_batch, record.resumed) == (8, 1)
+    # The history is written once more when the training goes on.
+    assert shown == [1, 2, 2, 3, 4]
