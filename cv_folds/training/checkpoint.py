@@ -8,7 +8,6 @@ safetensors file (no pickle) whose header carries the rest of the state as JSON 
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -122,11 +121,11 @@ class Checkpoints:
 
 
 def _save(path: Path, tensors: dict[str, torch.Tensor], header: dict[str, str]) -> None:
+    # `save_file` makes a file that only its owner may read; a touched one has the permissions that the umask leaves.
+    path.touch()
+    permissions = path.stat().st_mode
     save_file(tensors, path, metadata=header)
-    # `save_file` makes a file that only its owner may read, whatever the umask.
-    umask = os.umask(0)
-    os.umask(umask)
-    path.chmod(0o666 & ~umask)
+    path.chmod(permissions)
 
 
 def _read(path: Path, digest: str) -> Snapshot | None:

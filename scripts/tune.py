@@ -1,0 +1,140 @@
+"""Train one backbone with given settings and score it on the inner validation images of a fold, for tuning.
+
+The held-out fold is never predicted here: settings may be chosen by these scores. They are somewhat too good, since the
+epoch is chosen on the same images, alike for all settings.
+
+python scripts/tune.py --data DIR --recipe scratch --backbone mobilenet_v3_large --set training.ema_decay=0.99 \
+    --note "moving average" --out trials.jsonl
+python scripts/tune.py --table trials.jsonl
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, roc_auc_score
+
+from cv_folds.data.cache import cache_root, decoded_pixels
+from cv_folds.splits import inner_split
+from cv_folds.training.backbones import bfloat16_pays, build_backbone, set_batch_norm_momentum
+from cv_folds.training.loop import Fitted, Means, fit
+from cv_folds.training.pixels import IMAGENET
+from cv_folds.training.predict import predict_logits
+from cv_folds.training.store import open_store
+from cv_folds.training.view import ImageView
+from cv_folds.training.weights import find_weights, load_weights
+from hamcv.config import RunConfig, resolve
+from hamcv.folding import split
+from hamcv.sources import open_dataset
+
+
+def main() -> None:
+    """Run one trial and append its figures to a file of JSON lines."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", type=Path, help="print the trials of this file as a Markdown table and end")
+    parser.add_argument("--data")
+    parser.add_argument("--recipe", default="default")
+    parser.add_argument("--backbone", default="mobilenet_v3_large")
+    parser.add_argument("--weights")
+    parser.add_argument("--fold", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--set", action="append", default=[], metavar="key=value")
+    parser.add_argument("--note", default="")
+    parser.add_argument("--out", type=Path, default=Path("trials.jsonl"))
+    options = parser.parse_args()
+    if options.table is not None:
+        print_table(options.table)
+        return
+    torch.set_num_threads(options.threads)
+    config = resolve(options.recipe, {"data": options.data, "weights": options.weights}, options.set)
+    row = trial(config, options.backbone, options.fold)
+    changed = {"recipe": config.recipe, "set": options.set, "note": options.note, "threads": options.threads}
+    with options.out.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(changed | row) + "\n")
+    print(json.dumps(row))
+
+
+def print_table(path: Path) -> None:
+    """Print one row a trial, in the order in which they ran."""
+    trials = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    figures = ("macro_f1", "balanced_accuracy", "accuracy", "macro_auc", "log_loss")
+    heads = ("recipe", "backbone", "fold", "what was changed", *figures, "epoch kept", "weights", "seconds", "threads")
+    print("| " + " | ".join(heads) + " |\n|" + "---|" * len(heads))
+    for row in trials:
+        changed = (
+            row["note"] + ("; " if row["note"] and row["set"] else "") + ", ".join(f"`{text}`" for text in row["set"])
+        )
+        cells = [row["recipe"], row["backbone"], row["fold"], changed, *(f"{row[name]:.3f}" for name in figures)]
+        cells += [f"{row['epoch']} of {row['epochs']}", row["weights"], row["seconds"], row["threads"]]
+        print("| " + " | ".join(str(cell) for cell in cells) + " |")
+
+
+def trial(config: RunConfig, backbone: str, fold: int) -> dict[str, object]:
+    """Train on the inner training images, return the scores on the inner validation images."""
+    settings, device = config.training, torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dataset = open_dataset(config.data, limit_lesions=config.limit_lesions, seed=config.seed)
+    folds = split(dataset, n_folds=config.folds, seed=config.seed).folds
+    store = open_store(decoded_pixels(dataset, settings.image_size, root=cache_root(), workers=2), device)
+    inner = inner_split(folds, fold, parts=settings.validation_parts, seed=config.seed)
+    torch.manual_seed(config.seed)
+    model = build_backbone(backbone, len(folds.classes), image_size=settings.image_size)
+    weights = find_weights(config.weights, backbone, download=False)
+    if weights is not None:
+        load_weights(model, weights)
+    set_batch_norm_momentum(model, settings.batch_norm_momentum)
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def view(rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> ImageView:
+        positions = torch.from_numpy(np.array(rows))
+        return ImageView(store, positions, torch.from_numpy(folds.labels.copy())[positions])
+
+    start = time.perf_counter()
+    fitted = fit(
+        model,
+        view(inner.train),
+        view(inner.validation),
+        settings=settings,
+        from_scratch=weights is None,
+        normalisation=IMAGENET,
+        generator=torch.Generator().manual_seed(config.seed),
+        on_step=lambda _: None,
+        on_epoch=lambda rows: print(rows[-1], flush=True),
+        means=Means(bfloat16=bfloat16_pays(backbone, device)),
+    )
+    seconds = time.perf_counter() - start
+    logits = predict_logits(model, view(inner.validation), batch_size=4 * settings.batch_size, normalisation=IMAGENET)
+    row = scores(logits.double(), folds.labels[inner.validation])
+    return (
+        {"backbone": backbone, "fold": fold, "seconds": round(seconds), "images": len(inner.validation)}
+        | row
+        | course(fitted)
+    )
+
+
+def course(fitted: Fitted) -> dict[str, object]:
+    """Return which epoch was kept, and with which weights."""
+    kept = fitted.history[fitted.best_epoch - 1]
+    return {"epoch": fitted.best_epoch, "epochs": len(fitted.history), "weights": kept.weights}
+
+
+def scores(logits: torch.Tensor, labels: np.ndarray[tuple[int], np.dtype[np.int64]]) -> dict[str, float]:
+    """Return the scores of (n, n_classes) float64 logits for (n,) labels."""
+    probabilities = logits.softmax(1).numpy()
+    chosen = probabilities.argmax(1)
+    figures = {
+        "macro_f1": f1_score(labels, chosen, average="macro"),
+        "balanced_accuracy": balanced_accuracy_score(labels, chosen),
+        "accuracy": float((chosen == labels).mean()),
+        "macro_auc": roc_auc_score(labels, probabilities, multi_class="ovr"),
+        "log_loss": log_loss(labels, probabilities, labels=np.arange(probabilities.shape[1])),
+    }
+    return {name: round(float(value), 4) for name, value in figures.items()}
+
+
+if __name__ == "__main__":
+    main()
