@@ -116,8 +116,10 @@ class Checkpoints:
                 f"{path}: cannot write the checkpoint ({getattr(error, 'strerror', None) or error}); the one before it "
                 "is whole: free space there and run the same command again to go on"
             ) from error
-        for old in self._paths()[:-_KEPT]:
-            old.unlink()
+        past = [other for other in self._paths() if other <= path]
+        # What lies at a later step is another job's or damaged, and must not count among those to keep.
+        for other in set(self._paths()) - set(past[-_KEPT:]):
+            other.unlink()
 
 
 def _save(path: Path, tensors: dict[str, torch.Tensor], header: dict[str, str]) -> None:

@@ -31,10 +31,15 @@ def compiled_like(model: nn.Module, key: Hashable) -> tuple[nn.Module, Callable[
         Its compiled form, for training.
     """
     if key not in _made:
-        # Only the last one: another backbone's weights would stay in the device's memory.
-        _made.clear()
+        # Only the last one: another backbone's weights would stay in the device's memory, and torch compiles a
+        # function no more after a few networks that it did not forget.
+        if _made:
+            _made.clear()
+            torch.compiler.reset()
         _made[key] = (model, torch.compile(model, backend=BACKEND))
     kept, compiled = _made[key]
     if kept is not model:
         kept.load_state_dict(model.state_dict())
+        # Of a training that failed in the middle of a step.
+        kept.zero_grad()
     return kept, compiled

@@ -41,7 +41,13 @@ def event_writer(folder: Path) -> Iterator[Callable[[tuple[EpochRow, ...]], None
     """Open event files in a job folder; the yielded function writes the epochs that it has not written yet.
 
     What an interrupted job wrote there is replaced, so that every epoch is there once.
+
+    Raises
+    ------
+    UsageError
+        When TensorBoard's package is not installed.
     """
+    check_event_writer()
     # An extra, and slow to import.
     from torch.utils.tensorboard import SummaryWriter
 

@@ -247,7 +247,6 @@ def _write(spec: JobSpec, outcome: _Outcome) -> JobRecord:
     _write_model(spec.folder / MODEL_FILE, outcome.model)
     outcome.logits.save(spec.folder / LOGITS_FILE)
     history = outcome.fitted.history
-    shown = sum(row.images_per_second * row.seconds for row in history)
     record = JobRecord(
         backbone=spec.backbone,
         fold=spec.fold,
@@ -259,7 +258,8 @@ def _write(spec: JobSpec, outcome: _Outcome) -> JobRecord:
         n_validation=len(outcome.split.validation),
         n_held_out=len(outcome.logits.image_ids),
         seconds=outcome.seconds,
-        images_per_second=shown / sum(row.seconds for row in history),
+        # Every epoch shows as many images, so that the seconds add up to this mean.
+        images_per_second=len(history) / sum(1 / row.images_per_second for row in history),
         parameters=count_parameters(outcome.model),
         precision="bfloat16" if outcome.bfloat16 else "float32",
         device=spec.device,

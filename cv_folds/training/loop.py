@@ -129,7 +129,8 @@ def fit(
     state = TrainingState(
         stepper=Stepper(
             model,
-            forward=means.compiled or model,
+            # Not `or`: a compiled module has a truth value only where it has a length.
+            forward=model if means.compiled is None else means.compiled,
             settings=settings,
             peak=peak,
             steps=size.steps * settings.epochs,

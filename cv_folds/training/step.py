@@ -35,7 +35,7 @@ class Stepper:
     bfloat16 : bool
         Run forward and backward pass under bfloat16 autocast.
     micro_batch : int
-        Images that are computed at a time; gradients of a larger batch are added up. The loss and its gradient are the
+        Most images computed at a time; gradients of a larger batch are added up. The loss and its gradient are the
         same up to rounding, but batch normalisation sees the statistics of the micro-batch.
     """
 
@@ -87,8 +87,7 @@ class Stepper:
             Mean loss, on the device.
         """
         parts = []
-        for start in range(0, len(images), self._micro_batch):
-            which = slice(start, start + self._micro_batch)
+        for which in _parts(len(images), self._micro_batch):
             loss = self._losses(images[which], targets, which, mix).sum() / len(images)
             loss.backward()  # type: ignore[no-untyped-call]
             parts.append(loss.detach())
@@ -131,6 +130,12 @@ def learning_rate_factor(step: int, steps: int, settings: TrainingSettings) -> f
     if step < rise:
         return 0.04 + 0.96 * (1 - math.cos(math.pi * step / rise)) / 2
     return (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1.0, steps - rise)))) / 2
+
+
+def _parts(n: int, most: int) -> list[slice]:
+    """Cut `n` images into as few parts as may be, of like size: a last part of one image has no batch statistics."""
+    count = math.ceil(n / most)
+    return [slice(n * index // count, n * (index + 1) // count) for index in range(count)]
 
 
 def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -74,7 +74,10 @@ class StreamedPixels:
         if not rows:
             return
         largest = max(len(batch) for batch in rows)
-        slots = [_Slot((largest, *self._pixels.shape[1:]), self.device) for _ in range(min(_BATCHES_AHEAD, len(rows)))]
+        shape = (largest, *self._pixels.shape[1:])
+        # The threads fill the buffers outside of the caller's inference mode.
+        with torch.inference_mode(False):
+            slots = [_Slot(shape, self.device) for _ in range(min(_BATCHES_AHEAD, len(rows)))]
         with ThreadPoolExecutor(max_workers=len(slots), thread_name_prefix="pixels") as pool:
             waiting: list[Future[torch.Tensor]] = []
             try:

@@ -77,7 +77,7 @@ def test_flips_and_quarter_turns_only_move_pixels(parameters, expected):
     torch.testing.assert_close(resample(images, parameters), expected(images), rtol=0, atol=0.02)
 
 
-@pytest.mark.parametrize("degrees", [-170.0, -45.0, 7.0, 30.0, 133.0])
+@pytest.mark.parametrize("degrees", [-170.0, -45.0, 0.0, 7.0, 30.0, 133.0])
 @pytest.mark.parametrize("scale", [0.8, 1.0, 1.25])
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (0.0625, -0.125)])
 def test_the_interior_is_that_of_torchvisions_affine(degrees, scale, shift):
@@ -134,6 +134,35 @@ def test_colours_follow_one_another_as_in_torchvision():
         reference.adjust_contrast(reference.adjust_brightness(images, 1.1), 0.8), 1.3
     )
     torch.testing.assert_close(changed, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_all_of_it_is_the_chain_of_torchvisions_transforms(seed):
+    settings = AugmentationSettings(zoom=0.25, shift=0.1)
+    drawn = draw_parameters(1, settings, torch.Generator().manual_seed(seed))
+    flip_x, flip_y, angle, scale, shift_x, shift_y, brightness, contrast, saturation = (
+        float(value) for value in vars(drawn).values()
+    )
+    # So mild that no pixel is clamped on the way, which torchvision does after every transform.
+    pixels = (smooth(seed) / 4 + 90).round().permute(0, 2, 3, 1).to(torch.uint8)
+
+    def moved(images: torch.Tensor) -> torch.Tensor:
+        images = reference.hflip(images) if flip_x < 0 else images
+        images = reference.vflip(images) if flip_y < 0 else images
+        shift = [shift_x * SIZE, shift_y * SIZE]
+        return reference.affine(
+            images, -math.degrees(angle), shift, scale, [0.0, 0.0], interpolation=InterpolationMode.BILINEAR
+        )
+
+    inside = moved(torch.ones(1, 3, SIZE, SIZE)) > 0.999
+    assert inside.float().mean() > 0.3
+    ours = resample(planes(pixels), drawn)
+    torch.testing.assert_close(ours[inside], moved(planes(pixels))[inside], rtol=0, atol=0.05)
+    # The contrast is about the mean grey of the whole image, borders included: the colours start from our geometry.
+    expected = reference.adjust_brightness(ours / 255, brightness)
+    expected = reference.adjust_saturation(reference.adjust_contrast(expected, contrast), saturation)
+    expected = reference.normalize(expected, list(IMAGENET.mean), list(IMAGENET.std))
+    torch.testing.assert_close(augment(pixels, drawn, IMAGENET), expected, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.5])

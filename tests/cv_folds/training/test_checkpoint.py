@@ -161,6 +161,19 @@ def test_the_checkpoint_of_another_job_is_passed_over(tmp_path):
     assert Checkpoints(tmp_path / "nowhere", "digest").latest() is None
 
 
+@pytest.mark.parametrize("later", [1, 2, 3])
+def test_later_steps_of_another_job_do_not_push_out_a_new_checkpoint(tmp_path, later):
+    for steps in range(100, 100 + later):
+        Checkpoints(tmp_path, "other").save(snapshot(steps))
+    checkpoints = Checkpoints(tmp_path, "digest")
+    for steps in (1, 2, 3):
+        checkpoints.save(snapshot(steps))
+        latest = checkpoints.latest()
+        assert latest is not None
+        assert latest.state["steps_done"] == steps
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"step-{steps:09d}.safetensors" for steps in (2, 3)]
+
+
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path

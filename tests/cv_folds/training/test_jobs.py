@@ -125,6 +125,14 @@ def test_the_history_has_a_row_an_epoch(done):
     assert read_record(done.folder).best_epoch == int(best["epoch"])
 
 
+def test_the_speed_is_that_of_all_epochs_together(done):
+    with (done.folder / "history.csv").open(newline="") as stream:
+        speeds = [float(row["images_per_second"]) for row in csv.DictReader(stream)]
+    # Each epoch shows as many images.
+    expected = len(speeds) / sum(1 / speed for speed in speeds)
+    assert read_record(done.folder).images_per_second == pytest.approx(expected, rel=1e-9)
+
+
 def test_the_logits_are_those_of_the_stored_model_for_the_held_out_fold(done):
     part = FoldLogits.load(done.folder / "oof.npz")
     held_out = np.flatnonzero(done.folds.folds == 1)

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cv_folds.data.cache import open_pixels
+from cv_folds.training import store
+from cv_folds.training.pixels import IMAGENET
+from cv_folds.training.predict import predict_logits
+from cv_folds.training.store import PixelStore, ResidentPixels, StreamedPixels, open_store
+from cv_folds.training.view import ImageView
+
+CPU = torch.device("cpu")
+N, SIZE = 50, 6
+
+
+def pixels() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (N, SIZE, SIZE, 3), dtype=torch.uint8, generator=generator)
+
+
+def rows(sizes: list[int], seed: int = 0) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randint(N, (size,), generator=generator) for size in sizes]
+
+
+def stores() -> tuple[PixelStore, PixelStore]:
+    return ResidentPixels(pixels()), StreamedPixels(pixels(), CPU)
+
+
+def pixel_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("pixels")]
+
+
+SIZES = [
+    [1],
+    [7],
+    [4, 4],
+    [5] * store._BATCHES_AHEAD,
+    [5] * (store._BATCHES_AHEAD + 1),
+    [3] * 40,
+    [8, 8, 8, 8, 8, 3],
+    [2, 9, 1, 4, 16, 1, 1, 12],
+    [5, 0, 3],
+]
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_every_store_gives_the_images_that_were_asked_for(sizes):
+    wanted = rows(sizes)
+    for kept in stores():
+        batches = list(kept.batches(wanted))
+        assert len(batches) == len(wanted)
+        for batch, which in zip(batches, wanted, strict=True):
+            assert batch.device == kept.device
+            assert batch.dtype == torch.uint8
+            assert torch.equal(batch, pixels()[which])
+    assert pixel_threads() == []
+
+
+def test_no_batches_are_no_work():
+    for kept in stores():
+        assert list(kept.batches([])) == []
+    assert pixel_threads() == []
+
+
+@pytest.mark.parametrize("taken", [0, 1, 3, 11])
+def test_a_reader_that_leaves_early_leaves_no_thread_behind(taken):
+    wanted = rows([6] * 12)
+    batches = StreamedPixels(pixels(), CPU).batches(wanted)
+    for which in wanted[:taken]:
+        assert torch.equal(next(batches), pixels()[which])
+    batches.close()  # type: ignore[attr-defined]
+    assert pixel_threads() == []
+
+
+def test_a_row_that_is_not_there_is_an_error_and_ends_the_threads():
+    wanted = rows([4] * 9)
+    wanted[5] = torch.tensor([0, N])
+    for kept in stores():
+        with pytest.raises(IndexError):
+            list(kept.batches(wanted))
+    assert pixel_threads() == []
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.003])
+def test_what_was_given_is_not_overwritten(pause):
+    wanted = rows([4] * 30)
+    given = []
+    for batch in StreamedPixels(pixels(), CPU).batches(wanted):
+        # Meanwhile the threads fill all the buffers that they may fill.
+        time.sleep(pause)
+        given.append(batch)
+    assert all(torch.equal(batch, pixels()[which]) for batch, which in zip(given, wanted, strict=True))
+
+
+def test_a_buffer_is_filled_again_only_after_the_device_has_read_it(monkeypatch):
+    """A device that reads as late as it may: when somebody waits for it."""
+    late = []
+
+    class LateCopy:
+        def __init__(self, source: torch.Tensor) -> None:
+            self.source, self.target, self.done = source, torch.zeros_like(source), False
+            self.lock = threading.Lock()
+
+        def synchronize(self) -> None:
+            with self.lock:
+                if not self.done:
+                    self.target.copy_(self.source)
+                    self.done = True
+
+    def send(slot: store._Slot, filled: torch.Tensor) -> torch.Tensor:
+        copy = LateCopy(filled)
+        late.append(copy)
+        slot._copied = copy  # type: ignore[assignment]
+        return copy.target
+
+    monkeypatch.setattr(store._Slot, "send", send)
+    wanted = rows([4, 9, 2, 7] * 8)
+    given = list(StreamedPixels(pixels(), CPU).batches(wanted))
+    for copy in late:
+        copy.synchronize()
+    assert all(torch.equal(batch, pixels()[which]) for batch, which in zip(given, wanted, strict=True))
+
+
+def test_no_more_batches_are_gathered_ahead_than_there_are_buffers(monkeypatch):
+    gathered = 0
+    gather = store._Slot.gather
+
+    def counting(slot, source, which):
+        nonlocal gathered
+        gathered += 1
+        return gather(slot, source, which)
+
+    monkeypatch.setattr(store._Slot, "gather", counting)
+    batches = StreamedPixels(pixels(), CPU).batches(rows([3] * 20))
+    next(batches)
+    time.sleep(0.02)
+    assert gathered == store._BATCHES_AHEAD
+    batches.close()  # type: ignore[attr-defined]
+
+
+def test_predictions_do_not_depend_on_the_store():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    positions = torch.arange(0, N, 2)
+    resident, streamed = (
+        predict_logits(
+            model, ImageView(kept, positions, torch.zeros(len(positions))), batch_size=3, normalisation=IMAGENET
+        )
+        for kept in stores()
+    )
+    assert torch.equal(resident, streamed)
+
+
+def test_on_a_cpu_the_file_itself_is_the_store(tmp_path, monkeypatch):
+    np.save(tmp_path / "pixels.npy", pixels().numpy())
+    mapped = open_pixels(tmp_path / "pixels.npy")
+    monkeypatch.setattr(store, "open_pixels", lambda _: mapped)
+    kept = open_store(tmp_path / "pixels.npy", CPU)
+    assert isinstance(kept, ResidentPixels)
+    assert kept._pixels.data_ptr() == mapped.ctypes.data
+    which = rows([5])
+    assert torch.equal(next(iter(kept.batches(which))), pixels()[which[0]])
