@@ -135,10 +135,15 @@ def report_command(
 
 @app.command("ensemble")
 def ensemble_command(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]) -> None:
-    """Combine the stored out-of-fold predictions of a run again, without training; writes scores, predictor, report."""
-    evaluation, files = combine_again(run_folder)
-    show_leaderboard(evaluation, Console())
-    show_written(files, Console())
+    """Combine the stored out-of-fold predictions of a run again, without training; writes scores, predictor, report.
+
+    Without the weights of the jobs there is no predictor, all else is the same.
+    """
+    combined = combine_again(run_folder)
+    show_leaderboard(combined.evaluation, Console())
+    show_written(combined.files, Console())
+    if combined.no_predictor is not None:
+        _complain(combined.no_predictor)
 
 
 @app.command("predict")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import hamcv
@@ -35,7 +35,9 @@ class Combined:
     evaluation: Evaluation
     """All scores."""
     files: tuple[Path, ...]
-    """The scores and the predictor."""
+    """What was written: the scores, the predictor and, from `combine_again`, the reports."""
+    no_predictor: str | None
+    """Why no predictor was written, in one line; None when it was."""
 
 
 def combine(
@@ -47,6 +49,8 @@ def combine(
     stage: Callable[[str], AbstractContextManager[None]],
 ) -> Combined:
     """Pool the jobs' logits, cross-fit the ensembles, score everything and write the predictor.
+
+    The predictor needs the weights of every job; where some are missing, all the rest is done without them.
 
     Parameters
     ----------
@@ -73,12 +77,14 @@ def combine(
         deployed = fit_deployed(oof, combined, config.ensemble)
     with stage("evaluate"):
         predictions, evaluation = score(run, config, demo=data.demo)
-    with stage("predictor"):
-        bundle = _write_predictor(run, config, deployed, evaluation, data)
-    return Combined(predictions=predictions, evaluation=evaluation, files=(run / METRICS_FILE, bundle))
+    files = [run / METRICS_FILE]
+    if (no_predictor := _missing_weights(run, config)) is None:
+        with stage("predictor"):
+            files.append(_write_predictor(run, config, deployed, evaluation, data))
+    return Combined(predictions=predictions, evaluation=evaluation, files=tuple(files), no_predictor=no_predictor)
 
 
-def combine_again(run: Path) -> tuple[Evaluation, tuple[Path, ...]]:
+def combine_again(run: Path) -> Combined:
     """Combine, score and report the stored predictions of a run anew, without training.
 
     Parameters
@@ -88,10 +94,7 @@ def combine_again(run: Path) -> tuple[Evaluation, tuple[Path, ...]]:
 
     Returns
     -------
-    evaluation : Evaluation
-        All scores.
-    files : tuple of Path
-        What was written.
+    Combined
 
     Raises
     ------
@@ -120,7 +123,7 @@ def combine_again(run: Path) -> tuple[Evaluation, tuple[Path, ...]]:
         reports = write_report(
             run, evaluation=combined.evaluation, predictions=combined.predictions, formats=config.report.formats
         )
-    return combined.evaluation, (*combined.files, *reports)
+    return replace(combined, files=(*combined.files, *reports))
 
 
 def _refuse_unfinished(run: Path, config: RunConfig) -> None:
@@ -129,12 +132,24 @@ def _refuse_unfinished(run: Path, config: RunConfig) -> None:
         f"{backbone}, fold {fold}"
         for backbone in config.backbones
         for fold in range(config.folds)
-        if verified_record(job_folder(run, backbone, fold)) is None
+        if verified_record(job_folder(run, backbone, fold), weights=False) is None
     ]
     if lost:
         raise DataError(
             f"{run}: jobs that are unfinished or damaged; the same `hamcv run` trains them again:\n{list_rows(lost)}"
         )
+
+
+def _missing_weights(run: Path, config: RunConfig) -> str | None:
+    """Tell in one line which weights are missing; None when all are there."""
+    paths = [job_folder(run, backbone, fold) for backbone in config.backbones for fold in range(config.folds)]
+    missing = [path / MODEL_FILE for path in paths if not (path / MODEL_FILE).is_file()]
+    if not missing:
+        return None
+    return (
+        f"no predictor written: it needs the weights of all {len(paths)} jobs, and those of {len(missing)} are not "
+        f"there (the first: {missing[0]}); scores and reports do not need them"
+    )
 
 
 def _pool(config: RunConfig, run: Path, folds: Folds) -> OutOfFold:

@@ -77,13 +77,23 @@ def read_record(folder: Path) -> JobRecord | None:
         return None
 
 
-def verified_record(folder: Path) -> JobRecord | None:
-    """Return the record when the folder holds one and all result files as it lists them, else None."""
+def verified_record(folder: Path, *, weights: bool = True) -> JobRecord | None:
+    """Return the record when the folder holds one and all result files as it lists them, else None.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the job.
+    weights : bool
+        Without, the model's weights may be missing; if they are there, they must be those of the record.
+    """
     record = read_record(folder)
     if record is None or record.files.keys() != set(RESULT_FILES):
         return None
     for name, checksum in record.files.items():
         path = folder / name
+        if name == MODEL_FILE and not weights and not path.exists():
+            continue
         if not path.is_file() or sha256(path) != checksum:
             return None
     return record

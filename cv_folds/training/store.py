@@ -51,7 +51,7 @@ class ResidentPixels:
         # One copy of all row numbers; a copy a batch would make the host wait for the device.
         on_device = torch.cat(list(rows)).to(self.device)
         for part in torch.split(on_device, [len(batch) for batch in rows]):
-            yield self._pixels[part]
+            yield torch.index_select(self._pixels, 0, part)
 
 
 class StreamedPixels:

@@ -221,6 +221,31 @@ def test_ensemble_combines_stored_predictions_again(hamcv: Hamcv, tiny_run: Path
     assert hamcv("ensemble", tmp_path).code == 2
 
 
+def test_a_run_without_weights_is_finished_but_for_its_predictor(
+    hamcv: Hamcv, tiny_run: Path, tmp_path: Path
+) -> None:
+    """As the files of a run on another machine are brought here."""
+    out = tmp_path / "run"
+    for name in ("config.toml", "run.json", "folds.csv", "audit.json"):
+        out.mkdir(exist_ok=True)
+        shutil.copy(tiny_run / name, out / name)
+    shutil.copytree(tiny_run / "jobs", out / "jobs", ignore=shutil.ignore_patterns("model.safetensors"))
+    screen = hamcv("ensemble", out)
+    assert screen.code == 0, screen.err
+    assert "weights of all 6 jobs" in screen.err
+    assert len(screen.err.splitlines()) == 1
+    assert not (out / "predictor").exists()
+    for name in ("predictions.csv", "metrics.json"):
+        assert (out / name).read_bytes() == (tiny_run / name).read_bytes(), name
+    assert hamcv("report", out).code == 0
+    assert (out / "report.pdf").read_bytes().startswith(b"%PDF")
+    damaged = out / "jobs" / "squeezenet1_1" / "fold-1" / "model.safetensors"
+    damaged.write_bytes(b"other weights")
+    screen = hamcv("ensemble", out)
+    assert screen.code == 3
+    assert "squeezenet1_1, fold 1" in screen.err
+
+
 def test_report_writes_only_the_format_asked_for(hamcv: Hamcv, tiny_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(tiny_run, out)

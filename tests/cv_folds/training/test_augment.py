@@ -202,6 +202,44 @@ def test_images_of_a_batch_do_not_touch_each_other():
         torch.testing.assert_close(augment(pixels[row : row + 1], alone, IMAGENET)[0], together[row], rtol=0, atol=1e-4)
 
 
+def test_images_that_are_only_flipped_are_moved_without_interpolation():
+    settings = NONE.model_copy(update={"horizontal_flip": 0.5, "vertical_flip": 0.5})
+    pixels = noise(40)
+    parameters = draw_parameters(40, settings, torch.Generator().manual_seed(5))
+    flipped = augment(pixels, parameters, IMAGENET)
+    for image, result, x, y in zip(planes(pixels), flipped, parameters.flip_x, parameters.flip_y, strict=True):
+        expected = reference.hflip(image) if x < 0 else image
+        expected = reference.vflip(expected) if y < 0 else expected
+        expected = reference.normalize(expected / 255, list(IMAGENET.mean), list(IMAGENET.std))
+        torch.testing.assert_close(result, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        AugmentationSettings(),
+        AugmentationSettings(brightness=0, contrast=0, saturation=0),
+        AugmentationSettings(rotation=0, zoom=0, shift=0),
+        NONE,
+    ],
+)
+def test_the_short_ways_give_what_the_whole_way_gives(settings):
+    pixels = noise(9)
+    parameters = draw_parameters(9, settings, torch.Generator().manual_seed(4))
+    whole = recolour(resample(planes(pixels), parameters), parameters, IMAGENET)
+    torch.testing.assert_close(augment(pixels, parameters, IMAGENET), whole, rtol=0, atol=2e-3)
+
+
+def test_the_parts_that_a_batch_is_cut_into_do_not_matter(monkeypatch):
+    pixels = noise(9)
+    parameters = draw_parameters(9, AugmentationSettings(), torch.Generator().manual_seed(4))
+    whole = augment(pixels, parameters, IMAGENET)
+    assert whole.is_contiguous(memory_format=torch.channels_last)
+    for images in (1, 2, 5):
+        monkeypatch.setattr("cv_folds.training.augment._PART_VALUES", images * 3 * SIZE**2)
+        torch.testing.assert_close(augment(pixels, parameters, IMAGENET), whole, rtol=0, atol=1e-5)
+
+
 def test_the_generator_decides_everything():
     def drawn(seed):
         return draw_parameters(50, AugmentationSettings(), torch.Generator().manual_seed(seed))

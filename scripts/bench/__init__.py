@@ -1,0 +1,1 @@
+"""What `bench_train.py` measures, one file a part."""
