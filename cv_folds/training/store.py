@@ -136,6 +136,8 @@ def open_store(path: Path, device: torch.device) -> PixelStore:
     if device.type != "cuda":
         return ResidentPixels(pixels) if device.type == "cpu" else StreamedPixels(pixels, device)
     free, _ = torch.cuda.mem_get_info(device)
+    # What the job before this one gave back is kept by torch and looks taken.
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     if pixels.nbytes <= _RESIDENT_SHARE * free:
         return ResidentPixels(pixels.to(device))
     return StreamedPixels(pixels, device)

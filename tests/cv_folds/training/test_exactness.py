@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from cv_folds.training.exactness import exact_float32
-from cv_folds.training.loop import ImageView, predict_logits
 from cv_folds.training.pixels import IMAGENET
+from cv_folds.training.predict import predict_logits
+from cv_folds.training.store import ResidentPixels
+from cv_folds.training.view import ImageView
 
 
 def switches() -> tuple[bool, bool, bool, str]:
@@ -49,7 +51,7 @@ def test_a_prediction_on_a_gpu_is_that_of_the_cpu(rounding):
     rows = torch.arange(8)
 
     def logits(device: str) -> torch.Tensor:
-        view = ImageView(pixels.to(device), rows, torch.zeros(8))
+        view = ImageView(ResidentPixels(pixels.to(device)), rows, torch.zeros(8))
         return predict_logits(model.to(device), view, batch_size=8, normalisation=IMAGENET)
 
     torch.testing.assert_close(logits("cuda"), logits("cpu"), rtol=0, atol=1e-5)
