@@ -22,7 +22,7 @@ import torch
 from torch.nn import functional
 from tune import scores
 
-from cv_folds.data.cache import cache_root, decoded_pixels, open_pixels
+from cv_folds.data.cache import cache_root, decoded_pixels
 from cv_folds.out_of_fold import FoldLogits
 from cv_folds.splits import Folds
 from cv_folds.training.backbones import build_backbone
@@ -101,7 +101,7 @@ def plain(
     """Train as a plain script does."""
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    images = torch.from_numpy(np.array(open_pixels(pixels))).to(device)
+    images = torch.from_numpy(np.load(pixels)).to(device)
     labels = torch.from_numpy(folds.labels.copy())
     train = torch.from_numpy(np.flatnonzero(folds.folds != options.fold))
     test = torch.from_numpy(np.flatnonzero(folds.folds == options.fold))

@@ -1,4 +1,4 @@
-"""Every image decoded once, into a memory-mapped `uint8` array that all jobs share.
+"""Every image decoded once, into a file of `uint8` pixels that all jobs share.
 
 The cache is keyed by what determines its content: the dataset's fingerprint, the files' modification times, the
 image size and the decoder. It is built beside its final place and renamed, so that a half-built one is never read.
@@ -15,10 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
-
-from cv_folds.arrays import ByteArray
 from cv_folds.data.dataset import LesionDataset
+from cv_folds.data.pixel_file import make_pixel_file
 from cv_folds.errors import DataError, HamcvError, list_rows
 from cv_folds.images import DECODER, decode_rgb, to_pixels
 
@@ -60,7 +58,7 @@ def decoded_pixels(
     Returns
     -------
     Path
-        An ``.npy`` file with an (n, image_size, image_size, 3) uint8 array, for `open_pixels`.
+        An ``.npy`` file with an (n, image_size, image_size, 3) uint8 array, for `PixelFile`.
 
     Raises
     ------
@@ -88,12 +86,6 @@ def decoded_pixels(
     return target
 
 
-def open_pixels(path: Path) -> ByteArray:
-    """Map the array into memory; writes, if any, stay private to this process and never reach the file."""
-    pixels: ByteArray = np.load(path, mmap_mode="c")
-    return pixels
-
-
 def _publish(building: Path, target: Path) -> None:
     try:
         building.rename(target)
@@ -106,13 +98,11 @@ def _publish(building: Path, target: Path) -> None:
 def _decode_all(
     dataset: LesionDataset, image_size: int, path: Path, workers: int, on_image: Callable[[], object] | None
 ) -> None:
-    shape = (len(dataset), image_size, image_size, 3)
-    pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-    _take_space(path)
+    pixels = make_pixel_file(path, (len(dataset), image_size, image_size, 3))
 
     def decode(row: int) -> str | None:
         try:
-            pixels[row] = to_pixels(decode_rgb(dataset.paths[row]), image_size)
+            pixels.write(row, to_pixels(decode_rgb(dataset.paths[row]), image_size))
         except DataError as error:
             return str(error)
         finally:
@@ -124,14 +114,6 @@ def _decode_all(
         problems = [problem for problem in pool.map(decode, range(len(dataset))) if problem is not None]
     if problems:
         raise DataError(f"{len(problems)} images cannot be used:\n" + list_rows(problems))
-    pixels.flush()
-
-
-def _take_space(path: Path) -> None:
-    # On a full disk, writing to a hole of a mapped file ends the process with a bus error instead of an `OSError`.
-    if hasattr(os, "posix_fallocate"):
-        with path.open("r+b") as stream:
-            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
 
 
 def _key(dataset: LesionDataset, image_size: int) -> str:

@@ -1,7 +1,8 @@
 """Where the decoded pixels lie while a network trains, and how batches of them reach the device.
 
-Whole in the device's memory when they fit; else gathered ahead of time from the memory map into pinned buffers and
-copied while the device computes. On a CPU the memory map itself is the store: the operating system keeps what it can.
+Whole in a GPU's memory when they fit; else read from the file ahead of time, into pinned buffers that are copied while
+the device computes. On a CPU they are read from the file alike, which the operating system keeps in memory as far as
+there is room; a worker itself holds a few batches only, however large the dataset is.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from typing import Protocol
 
 import torch
 
-from cv_folds.data.cache import open_pixels
+from cv_folds.data.pixel_file import PixelFile
 
 # The rest is for the network, its activations and the optimiser.
 _RESIDENT_SHARE = 0.5
 _BATCHES_AHEAD = 4
+_UPLOADED_AT_A_TIME = 256
 
 
 class PixelStore(Protocol):
@@ -55,17 +57,17 @@ class ResidentPixels:
 
 
 class StreamedPixels:
-    """Images that stay in host memory or on disk and are copied batch by batch, some batches ahead.
+    """Images that stay in their file and are read batch by batch, some batches ahead.
 
     Parameters
     ----------
-    pixels : (N, size, size, 3) uint8 tensor
-        The images, usually a memory map.
+    pixels : PixelFile
+        The images.
     device : torch.device
         Where batches arrive.
     """
 
-    def __init__(self, pixels: torch.Tensor, device: torch.device) -> None:
+    def __init__(self, pixels: PixelFile, device: torch.device) -> None:
         self._pixels = pixels
         self.device = device
 
@@ -101,11 +103,13 @@ class _Slot:
         self._buffer = torch.empty(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
         self._copied: torch.cuda.Event | None = None
 
-    def gather(self, pixels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    def gather(self, pixels: PixelFile, rows: torch.Tensor) -> torch.Tensor:
         """Fill the buffer, when the device has taken what was in it before."""
         if self._copied is not None:
             self._copied.synchronize()
-        return torch.index_select(pixels, 0, rows, out=self._buffer[: len(rows)])
+        filled = self._buffer[: len(rows)]
+        pixels.read(rows.numpy(), filled.numpy())
+        return filled
 
     def send(self, filled: torch.Tensor) -> torch.Tensor:
         """Copy to the device, without waiting for it."""
@@ -130,14 +134,33 @@ def open_store(path: Path, device: torch.device) -> PixelStore:
     Returns
     -------
     PixelStore
-        On a GPU resident when the images take at most half of its free memory, else streamed.
+        On a GPU resident when the images take at most half of its free memory, else streamed; on a CPU streamed.
     """
-    pixels = torch.from_numpy(open_pixels(path))
+    pixels = PixelFile(path)
     if device.type != "cuda":
-        return ResidentPixels(pixels) if device.type == "cpu" else StreamedPixels(pixels, device)
+        return StreamedPixels(pixels, device)
+    # All jobs of a process share one copy.
+    if (kept := _uploaded.get((path, device))) is not None:
+        return kept
     free, _ = torch.cuda.mem_get_info(device)
     # What the job before this one gave back is kept by torch and looks taken.
     free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    if pixels.nbytes <= _RESIDENT_SHARE * free:
-        return ResidentPixels(pixels.to(device))
-    return StreamedPixels(pixels, device)
+    if pixels.nbytes > _RESIDENT_SHARE * free:
+        return StreamedPixels(pixels, device)
+    _uploaded.clear()
+    _uploaded[path, device] = ResidentPixels(_upload(pixels, device))
+    return _uploaded[path, device]
+
+
+_uploaded: dict[tuple[Path, torch.device], ResidentPixels] = {}
+
+
+def _upload(pixels: PixelFile, device: torch.device) -> torch.Tensor:
+    """Copy all images to a device, a part at a time: the host needs no room for all of them."""
+    resident = torch.empty(pixels.shape, dtype=torch.uint8, device=device)
+    rows = torch.split(torch.arange(len(pixels)), _UPLOADED_AT_A_TIME)
+    done = 0
+    for batch in StreamedPixels(pixels, device).batches(rows):
+        resident[done : done + len(batch)] = batch
+        done += len(batch)
+    return resident

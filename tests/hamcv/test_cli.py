@@ -221,9 +221,7 @@ def test_ensemble_combines_stored_predictions_again(hamcv: Hamcv, tiny_run: Path
     assert hamcv("ensemble", tmp_path).code == 2
 
 
-def test_a_run_without_weights_is_finished_but_for_its_predictor(
-    hamcv: Hamcv, tiny_run: Path, tmp_path: Path
-) -> None:
+def test_a_run_without_weights_is_finished_but_for_its_predictor(hamcv: Hamcv, tiny_run: Path, tmp_path: Path) -> None:
     """As the files of a run on another machine are brought here."""
     out = tmp_path / "run"
     for name in ("config.toml", "run.json", "folds.csv", "audit.json"):

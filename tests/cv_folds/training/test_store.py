@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from cv_folds.data.cache import open_pixels
+from cv_folds.data.pixel_file import PixelFile
 from cv_folds.training import store
 from cv_folds.training.pixels import IMAGENET
 from cv_folds.training.predict import predict_logits
@@ -29,8 +29,16 @@ def rows(sizes: list[int], seed: int = 0) -> list[torch.Tensor]:
     return [torch.randint(N, (size,), generator=generator) for size in sizes]
 
 
-def stores() -> tuple[PixelStore, PixelStore]:
-    return ResidentPixels(pixels()), StreamedPixels(pixels(), CPU)
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> PixelFile:
+    path = tmp_path_factory.mktemp("store") / "pixels.npy"
+    np.save(path, pixels().numpy())
+    return PixelFile(path)
+
+
+@pytest.fixture(scope="module")
+def stores(file) -> tuple[PixelStore, PixelStore]:
+    return ResidentPixels(pixels()), StreamedPixels(file, CPU)
 
 
 def pixel_threads() -> list[str]:
@@ -51,9 +59,9 @@ SIZES = [
 
 
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
-def test_every_store_gives_the_images_that_were_asked_for(sizes):
+def test_every_store_gives_the_images_that_were_asked_for(stores, sizes):
     wanted = rows(sizes)
-    for kept in stores():
+    for kept in stores:
         batches = list(kept.batches(wanted))
         assert len(batches) == len(wanted)
         for batch, which in zip(batches, wanted, strict=True):
@@ -63,43 +71,43 @@ def test_every_store_gives_the_images_that_were_asked_for(sizes):
     assert pixel_threads() == []
 
 
-def test_no_batches_are_no_work():
-    for kept in stores():
+def test_no_batches_are_no_work(stores):
+    for kept in stores:
         assert list(kept.batches([])) == []
     assert pixel_threads() == []
 
 
 @pytest.mark.parametrize("taken", [0, 1, 3, 11])
-def test_a_reader_that_leaves_early_leaves_no_thread_behind(taken):
+def test_a_reader_that_leaves_early_leaves_no_thread_behind(file, taken):
     wanted = rows([6] * 12)
-    batches = StreamedPixels(pixels(), CPU).batches(wanted)
+    batches = StreamedPixels(file, CPU).batches(wanted)
     for which in wanted[:taken]:
         assert torch.equal(next(batches), pixels()[which])
     batches.close()  # type: ignore[attr-defined]
     assert pixel_threads() == []
 
 
-def test_a_row_that_is_not_there_is_an_error_and_ends_the_threads():
+def test_a_row_that_is_not_there_is_an_error_and_ends_the_threads(stores):
     wanted = rows([4] * 9)
     wanted[5] = torch.tensor([0, N])
-    for kept in stores():
+    for kept in stores:
         with pytest.raises(IndexError):
             list(kept.batches(wanted))
     assert pixel_threads() == []
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.003])
-def test_what_was_given_is_not_overwritten(pause):
+def test_what_was_given_is_not_overwritten(file, pause):
     wanted = rows([4] * 30)
     given = []
-    for batch in StreamedPixels(pixels(), CPU).batches(wanted):
+    for batch in StreamedPixels(file, CPU).batches(wanted):
         # Meanwhile the threads fill all the buffers that they may fill.
         time.sleep(pause)
         given.append(batch)
     assert all(torch.equal(batch, pixels()[which]) for batch, which in zip(given, wanted, strict=True))
 
 
-def test_a_buffer_is_filled_again_only_after_the_device_has_read_it(monkeypatch):
+def test_a_buffer_is_filled_again_only_after_the_device_has_read_it(file, monkeypatch):
     """A device that reads as late as it may: when somebody waits for it."""
     late = []
 
@@ -122,13 +130,13 @@ def test_a_buffer_is_filled_again_only_after_the_device_has_read_it(monkeypatch)
 
     monkeypatch.setattr(store._Slot, "send", send)
     wanted = rows([4, 9, 2, 7] * 8)
-    given = list(StreamedPixels(pixels(), CPU).batches(wanted))
+    given = list(StreamedPixels(file, CPU).batches(wanted))
     for copy in late:
         copy.synchronize()
     assert all(torch.equal(batch, pixels()[which]) for batch, which in zip(given, wanted, strict=True))
 
 
-def test_no_more_batches_are_gathered_ahead_than_there_are_buffers(monkeypatch):
+def test_no_more_batches_are_gathered_ahead_than_there_are_buffers(file, monkeypatch):
     gathered = 0
     gather = store._Slot.gather
 
@@ -138,14 +146,14 @@ def test_no_more_batches_are_gathered_ahead_than_there_are_buffers(monkeypatch):
         return gather(slot, source, which)
 
     monkeypatch.setattr(store._Slot, "gather", counting)
-    batches = StreamedPixels(pixels(), CPU).batches(rows([3] * 20))
+    batches = StreamedPixels(file, CPU).batches(rows([3] * 20))
     next(batches)
     time.sleep(0.02)
     assert gathered == store._BATCHES_AHEAD
     batches.close()  # type: ignore[attr-defined]
 
 
-def test_predictions_do_not_depend_on_the_store():
+def test_predictions_do_not_depend_on_the_store(stores):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     positions = torch.arange(0, N, 2)
@@ -153,17 +161,19 @@ def test_predictions_do_not_depend_on_the_store():
         predict_logits(
             model, ImageView(kept, positions, torch.zeros(len(positions))), batch_size=3, normalisation=IMAGENET
         )
-        for kept in stores()
+        for kept in stores
     )
     assert torch.equal(resident, streamed)
 
 
-def test_on_a_cpu_the_file_itself_is_the_store(tmp_path, monkeypatch):
+def test_on_a_cpu_images_are_read_from_the_file(tmp_path):
     np.save(tmp_path / "pixels.npy", pixels().numpy())
-    mapped = open_pixels(tmp_path / "pixels.npy")
-    monkeypatch.setattr(store, "open_pixels", lambda _: mapped)
     kept = open_store(tmp_path / "pixels.npy", CPU)
-    assert isinstance(kept, ResidentPixels)
-    assert kept._pixels.data_ptr() == mapped.ctypes.data
+    assert isinstance(kept, StreamedPixels)
     which = rows([5])
     assert torch.equal(next(iter(kept.batches(which))), pixels()[which[0]])
+
+
+def test_all_images_can_be_sent_to_a_device_in_parts(file, monkeypatch):
+    monkeypatch.setattr(store, "_UPLOADED_AT_A_TIME", 7)
+    assert torch.equal(store._upload(file, CPU), pixels())
