@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from cv_folds_samples import coloured_pixels, job_spec, small_folds
 from safetensors.torch import load_file
 from torch import nn
 
+from cv_folds.data.pixel_file import PixelFile
 from cv_folds.out_of_fold import FoldLogits
 from cv_folds.training import compiled, jobs
 from cv_folds.training.augment import augment
@@ -59,7 +61,12 @@ def pixels() -> torch.Tensor:
 
 
 def stores(device: torch.device) -> dict[str, PixelStore]:
-    return {"resident": ResidentPixels(pixels().to(device)), "streamed": StreamedPixels(pixels(), device)}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "pixels.npy")
+        np.save(path, pixels().numpy())
+        # An open file outlives its name.
+        file = PixelFile(path)
+    return {"resident": ResidentPixels(pixels().to(device)), "streamed": StreamedPixels(file, device)}
 
 
 def views(kept: PixelStore) -> tuple[ImageView, ImageView]:
