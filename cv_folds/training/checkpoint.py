@@ -23,6 +23,8 @@ from cv_folds.errors import JobFailedError
 from cv_folds.files import write_atomically
 
 CHECKPOINT_FOLDER = "checkpoints"
+# Raised when the names or the meaning of the entries change: older checkpoints are then passed over.
+_FORMAT = "1"
 _KEPT = 2
 # A channels-last tensor is stored as its transposed view, which is contiguous: a copy would double the memory.
 _TRANSPOSED = "transposed"
@@ -104,6 +106,7 @@ class Checkpoints:
         path = self._folder / f"step-{snapshot.state['steps_done']:09d}.safetensors"
         tensors, transposed = _contiguous(snapshot.tensors)
         header = {
+            "format": _FORMAT,
             "digest": self._digest,
             "state": json.dumps(snapshot.state),
             "checksum": str(_checksum(tensors)),
@@ -134,7 +137,7 @@ def _read(path: Path, digest: str) -> Snapshot | None:
     try:
         with safe_open(path, framework="pt") as stream:
             header = stream.metadata() or {}
-            if header.get("digest") != digest:
+            if (header.get("format"), header.get("digest")) != (_FORMAT, digest):
                 return None
             tensors = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118 - it is no dict
     except (OSError, SafetensorError):

@@ -13,7 +13,7 @@ from cv_folds_samples import coloured_pixels, job_spec, small_folds
 from torch import nn
 
 from cv_folds.errors import JobFailedError
-from cv_folds.training import jobs
+from cv_folds.training import checkpoint, jobs
 from cv_folds.training.checkpoint import CHECKPOINT_FOLDER, Checkpoints, Snapshot
 from cv_folds.training.jobs import JobSpec, finished, run_job
 from cv_folds.training.loop import Fitted, Means, fit
@@ -155,6 +155,13 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, damage):
     assert latest.state["steps_done"] == 1
 
 
+def test_a_checkpoint_in_another_format_is_passed_over(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path, "digest")
+    checkpoints.save(snapshot(1))
+    monkeypatch.setattr(checkpoint, "_FORMAT", "other")
+    assert checkpoints.latest() is None
+
+
 def test_the_checkpoint_of_another_job_is_passed_over(tmp_path):
     Checkpoints(tmp_path, "other").save(snapshot(1))
     assert Checkpoints(tmp_path, "digest").latest() is None
@@ -220,7 +227,7 @@ def test_a_finished_job_leaves_no_checkpoint(whole):
 
 KILL = """
 import os, pickle, signal, sys
-from cv_folds.training import jobs
+from cv_folds.training import checkpoint, jobs
 spec, steps = pickle.load(open(sys.argv[1], "rb"))
 writer = jobs.progress_writer
 def killing(folder):
