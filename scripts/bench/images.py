@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 import statistics
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ import torch
 from PIL import Image
 
 from cv_folds.data.cache import decoded_pixels
-from cv_folds.data.dataset import LesionDataset
 from cv_folds.data.demo import write_demo_set
 from cv_folds.data.ham10000 import read_ham10000
 
@@ -36,6 +34,8 @@ class BenchImages:
     """(n,) int64 classes in the order of the cache."""
     n_classes: int
     """Number of classes."""
+    n_images: int
+    """Number of images."""
     file_size: tuple[int, int]
     """Width and height of the first file in pixels."""
     median_bytes: float
@@ -59,8 +59,11 @@ def generate(folder: Path, *, n_images: int) -> Path:
 
 
 def prepare(data: Path, scratch: Path, *, image_size: int, n_images: int, workers: int) -> BenchImages:
-    """Decode at most `n_images` of a folder of HAM10000 and link their files into class folders."""
-    dataset = read_ham10000(_subset(data, scratch / "subset", n_images), name="bench")
+    """Decode about `n_images` of a folder of HAM10000 and link their files into class folders."""
+    dataset = read_ham10000(data, name="bench")
+    if len(dataset) > n_images:
+        n_lesions = len(set(dataset.lesion_ids.tolist()))
+        dataset = dataset.limit_lesions(n_lesions * n_images // len(dataset), np.random.default_rng(0))
     folders = scratch / "classes"
     for label, path in zip(dataset.labels.tolist(), dataset.paths, strict=True):
         link = folders / dataset.classes[label] / path.name
@@ -73,25 +76,7 @@ def prepare(data: Path, scratch: Path, *, image_size: int, n_images: int, worker
         pixels=decoded_pixels(dataset, image_size, root=scratch / "cache", workers=workers),
         labels=torch.from_numpy(dataset.labels.copy()),
         n_classes=len(dataset.classes),
+        n_images=len(dataset),
         file_size=file_size,
         median_bytes=statistics.median(path.stat().st_size for path in dataset.paths),
     )
-
-
-def _subset(data: Path, folder: Path, n_images: int) -> Path:
-    """Return a folder with every so-manieth image of `data`, by links, or `data` itself when it is small enough."""
-    dataset: LesionDataset = read_ham10000(data, name="bench")
-    if len(dataset) <= n_images:
-        return data
-    rows = np.unique(np.linspace(0, len(dataset) - 1, n_images).astype(np.int64)).tolist()
-    part = folder / "HAM10000_images_part_1"
-    part.mkdir(parents=True)
-    with (folder / "HAM10000_metadata.csv").open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization"])
-        for row in rows:
-            path = dataset.paths[row]
-            (part / path.name).symlink_to(path.resolve())
-            lesion, image, label = dataset.lesion_ids[row], dataset.image_ids[row], dataset.labels[row]
-            writer.writerow([lesion, image, dataset.classes[label], "histo", "50.0", "male", "back"])
-    return folder
