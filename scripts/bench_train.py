@@ -38,8 +38,8 @@ ON_GPU = Sizes(
     copied_mib=2048,
 )  # fmt: skip
 ON_CPU = replace(ON_GPU, batch_size=8, n_images=400, rounds=7, matrix=2048, copied_mib=256)
-# Steps on the CPU are compared with small batches, whatever the device.
-CPU_STEP_BATCH = 8
+# The usual batch for the input, and a small one for steps on the CPU, whatever the device.
+INPUT_BATCH, CPU_STEP_BATCH = 64, 8
 QUICK = {
     "image_size": 64,
     "batch_size": 8,
@@ -121,7 +121,7 @@ def _measure(part: str, sizes: Sizes, images: BenchImages, device: torch.device,
     if part == "limits":
         return parts.limits(sizes, images.n_classes, device)
     if part == "input":
-        return parts.inputs(sizes, images, cores)
+        return parts.inputs(replace(sizes, batch_size=INPUT_BATCH), images, cores)
     return parts.steps(replace(sizes, batch_size=min(sizes.batch_size, CPU_STEP_BATCH)), images.n_classes)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,11 +45,33 @@ def demand_of(stepper: Stepper, pixels: torch.Tensor, targets: torch.Tensor) -> 
     stepper.model.train()
     # The first one makes the optimiser's state.
     stepper.step(pixels, targets, None)
-    with FlopCounterMode(display=False) as flops:
+    with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: _backward_flops}) as flops:
         stepper.step(pixels, targets, None)
     with _ByteCounter() as counter:
         stepper.step(pixels, targets, None)
     return Demand(flops=float(flops.get_total_flops()), bytes_moved=float(counter.total))
+
+
+def _backward_flops(
+    gradient: Sequence[int],
+    _images: Sequence[int],
+    kernel: Sequence[int],
+    _bias: object,
+    _stride: object,
+    _padding: object,
+    _dilation: object,
+    transposed: bool,
+    _output_padding: object,
+    _groups: int,
+    wanted: Sequence[bool],
+    **_: object,
+) -> int:
+    """Count a convolution's backward pass; torch's own count takes every grouped convolution for a dense one.
+
+    The gradients of images and kernel cost as much as the forward pass, each.
+    """
+    assert not transposed
+    return 2 * math.prod(gradient) * math.prod(kernel[1:]) * sum(wanted[:2])
 
 
 def _repeat(work: Callable[[], object], device: torch.device) -> Callable[[int], Spent]:

@@ -183,7 +183,9 @@ def steps(sizes: Sizes, n_classes: int) -> Measured:
         pixels, targets = synthetic_batch(sizes.settings, n_classes, cpu)
         case = partial(Case, part="step", backbone=name)
         plain = case(name="float32 NCHW", work=plain_step(copy_of(model), pixels.contiguous(), targets))
-        steppers = [stepper_of(model, sizes.settings, bfloat16=low) for low in (False, True)]
+        # Where the processor has no bfloat16 instructions, it would take minutes.
+        tried = (False, True) if bfloat16_pays("resnet50", cpu) else (False,)
+        steppers = [stepper_of(model, sizes.settings, bfloat16=low) for low in tried]
         variants = [
             case(name=_precision(low), work=synthetic_training(lambda kept=stepper: kept, pixels, targets))
             for low, stepper in enumerate(steppers)
