@@ -27,6 +27,7 @@ from bench.rows import Row, show
 from rich.console import Console
 
 from cv_folds.files import write_json
+from cv_folds.training.allocator import keep_freed_memory
 from cv_folds.training.backbones import DEFAULT_BACKBONES
 from cv_folds.training.schedule import cpu_cores
 from hamcv.journal import device_name
@@ -60,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sizes = _sizes(options, device)
     cores = options.threads or cpu_cores()
     torch.set_num_threads(cores)
+    keep_freed_memory()
     if device.type == "cuda":
         # As jobs compute.
         torch.backends.cudnn.deterministic = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 import torch
@@ -129,8 +128,3 @@ def synthetic_batch(
     pixels = torch.randn(shape, generator=generator).to(device, memory_format=torch.channels_last)
     targets = torch.randint(n_classes, (settings.batch_size,), generator=generator).to(device)
     return pixels, targets
-
-
-def copy_of(model: nn.Module) -> nn.Module:
-    """Return a network with the same weights in the usual order of memory."""
-    return copy.deepcopy(model).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload,no-any-return]

@@ -11,7 +11,6 @@ import torch
 
 from bench.alternation import Case, Round, alternate, median_ratio, median_speed
 from bench.engine import (
-    copy_of,
     engine_input,
     engine_training,
     fresh_model,
@@ -21,7 +20,7 @@ from bench.engine import (
 )
 from bench.images import BenchImages
 from bench.limits import copying, demand_of, multiplying
-from bench.peer import peer_images, peer_input, peer_training, plain_step
+from bench.peer import peer_images, peer_input, peer_training, plain_steps_elsewhere
 from bench.rows import Row
 from cv_folds.training.backbones import bfloat16_pays
 from cv_folds.training.settings import AugmentationSettings, TrainingSettings
@@ -182,7 +181,6 @@ def steps(sizes: Sizes, n_classes: int) -> Measured:
         bfloat16 = bfloat16_pays(name, cpu)
         pixels, targets = synthetic_batch(sizes.settings, n_classes, cpu)
         case = partial(Case, part="step", backbone=name)
-        plain = case(name="float32 NCHW", work=plain_step(copy_of(model), pixels.contiguous(), targets))
         # Where the processor has no bfloat16 instructions, it would take minutes.
         tried = (False, True) if bfloat16_pays("resnet50", cpu) else (False,)
         steppers = [stepper_of(model, sizes.settings, bfloat16=low) for low in tried]
@@ -190,7 +188,10 @@ def steps(sizes: Sizes, n_classes: int) -> Measured:
             case(name=_precision(low), work=synthetic_training(lambda kept=stepper: kept, pixels, targets))
             for low, stepper in enumerate(steppers)
         ]
-        mine = alternate([plain, *variants], rounds=sizes.rounds, seconds=sizes.seconds)
+        shape, threads = tuple(pixels.shape), torch.get_num_threads()
+        with plain_steps_elsewhere(name, n_classes, shape, threads) as work:
+            plain = case(name="float32 NCHW", work=work)
+            mine = alternate([plain, *variants], rounds=sizes.rounds, seconds=sizes.seconds)
         ours = variants[bfloat16]
         speeds = [f"{median_speed(mine, each):.4g} {each.name}" for each in (*variants, plain)]
         rows.append(
@@ -201,7 +202,7 @@ def steps(sizes: Sizes, n_classes: int) -> Measured:
                 backbone=name,
                 ratio=median_ratio(mine, ours, plain),
                 goal=STEP_GOALS.get(name),
-                detail=f"uses {_precision(bfloat16)}; images/s: {', '.join(speeds)}; {torch.get_num_threads()} threads",
+                detail=f"uses {_precision(bfloat16)}; images/s: {', '.join(speeds)}; {threads} threads",
             )
         )
         rounds += mine

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+import torchvision
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, WeightedRandomSampler, default_collate
@@ -103,10 +107,14 @@ def peer_training(
     return train
 
 
-def plain_step(model: nn.Module, pixels: torch.Tensor, targets: torch.Tensor) -> Callable[[int], Spent]:
+def plain_step(name: str, n_classes: int, pixels: torch.Tensor) -> Callable[[int], Spent]:
     """Return the step that a short script would take: float32, usual order of memory, AdamW as it comes."""
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=n_classes)
     model.train()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    targets = torch.arange(len(pixels)) % n_classes
 
     def work(batches: int) -> Spent:
         def steps() -> int:
@@ -119,6 +127,28 @@ def plain_step(model: nn.Module, pixels: torch.Tensor, targets: torch.Tensor) ->
         return timed(steps)
 
     return work
+
+
+@contextmanager
+def plain_steps_elsewhere(
+    name: str, n_classes: int, shape: tuple[int, ...], threads: int
+) -> Iterator[Callable[[int], Spent]]:
+    """Yield `plain_step` in a process of its own: how the engine sets up this one shall not reach it."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        pool.submit(_prepare, name, n_classes, shape, threads).result()
+        yield lambda batches: pool.submit(_turn, batches).result()
+
+
+_prepared: list[Callable[[int], Spent]] = []
+
+
+def _prepare(name: str, n_classes: int, shape: tuple[int, ...], threads: int) -> None:
+    torch.set_num_threads(threads)
+    _prepared.append(plain_step(name, n_classes, torch.randn(shape, generator=torch.Generator().manual_seed(0))))
+
+
+def _turn(batches: int) -> Spent:
+    return _prepared[-1](batches)
 
 
 def wait_for(device: torch.device) -> int:
