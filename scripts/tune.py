@@ -23,6 +23,7 @@ from cv_folds.data.cache import cache_root, decoded_pixels
 from cv_folds.splits import inner_split
 from cv_folds.training.backbones import bfloat16_pays, build_backbone, set_batch_norm_momentum
 from cv_folds.training.loop import Fitted, Means, fit
+from cv_folds.training.memory import keep_freed_memory
 from cv_folds.training.pixels import IMAGENET
 from cv_folds.training.predict import predict_logits
 from cv_folds.training.store import open_store
@@ -51,6 +52,7 @@ def main() -> None:
         print_table(options.table)
         return
     torch.set_num_threads(options.threads)
+    keep_freed_memory()
     config = resolve(options.recipe, {"data": options.data, "weights": options.weights}, options.set)
     row = trial(config, options.backbone, options.fold)
     changed = {"recipe": config.recipe, "set": options.set, "note": options.note, "threads": options.threads}

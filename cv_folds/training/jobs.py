@@ -29,6 +29,7 @@ from cv_folds.training.compiled import compiled_like
 from cv_folds.training.course import EpochRow
 from cv_folds.training.history import event_writer, write_history
 from cv_folds.training.loop import Fitted, Means, fit
+from cv_folds.training.memory import keep_freed_memory
 from cv_folds.training.pixels import IMAGENET
 from cv_folds.training.predict import predict_logits
 from cv_folds.training.progress_file import progress_writer, remove_progress
@@ -148,6 +149,8 @@ def run_job(spec: JobSpec) -> JobRecord:
     (spec.folder / RECORD_FILE).unlink(missing_ok=True)
     torch.set_num_threads(spec.threads)
     device = torch.device(spec.device)
+    if device.type == "cpu":
+        keep_freed_memory()
     if device.type == "cuda":
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
