@@ -31,7 +31,7 @@ from cv_folds.training.history import event_writer, write_history
 from cv_folds.training.loop import Fitted, Means, fit
 from cv_folds.training.memory import keep_freed_memory
 from cv_folds.training.pixels import IMAGENET
-from cv_folds.training.predict import predict_logits
+from cv_folds.training.predict import evaluation_batch_size, predict_logits
 from cv_folds.training.progress_file import progress_writer, remove_progress
 from cv_folds.training.record import (
     HISTORY_FILE,
@@ -228,7 +228,12 @@ def _train_and_predict(spec: JobSpec, device: torch.device, checkpoints: Checkpo
         )
         # The held-out fold appears here for the first and only time.
         held_out = np.flatnonzero(spec.folds.folds == spec.fold)
-        logits = predict_logits(model, view(held_out), batch_size=4 * micro_batch, normalisation=IMAGENET)
+        logits = predict_logits(
+            model,
+            view(held_out),
+            batch_size=evaluation_batch_size(micro_batch, device),
+            normalisation=IMAGENET,
+        )
     return _Outcome(
         model=model,
         fitted=fitted,

@@ -23,7 +23,7 @@ from cv_folds.training.course import EpochRow
 from cv_folds.training.mixing import mix_images
 from cv_folds.training.pixels import Normalisation
 from cv_folds.training.plan import draw_plan, size_of_epoch
-from cv_folds.training.predict import predict_logits
+from cv_folds.training.predict import evaluation_batch_size, predict_logits
 from cv_folds.training.resampling import class_weights
 from cv_folds.training.settings import TrainingSettings
 from cv_folds.training.state import TrainingState, capture, restore
@@ -68,7 +68,7 @@ class Means:
     bfloat16: bool = False
     """Run the forward and backward pass under bfloat16 autocast."""
     micro_batch: int | None = None
-    """Images computed at a time in training, a quarter of those in validation; None for the whole batch."""
+    """Images computed at a time in training; None for the whole batch."""
     compiled: Callable[[torch.Tensor], torch.Tensor] | None = None
     """The model in compiled form, for the training steps; None to run the model itself."""
     checkpoints: Checkpoints | None = None
@@ -123,8 +123,7 @@ def fit(
     means = means or Means()
     size = size_of_epoch(train.labels, settings)
     micro_batch = means.micro_batch or size.batch_size
-    # Without gradients a batch takes a fraction of the memory.
-    evaluation_batch = 4 * micro_batch
+    evaluation_batch = evaluation_batch_size(micro_batch, train.device)
     peak = settings.learning_rate_from_scratch if from_scratch else settings.learning_rate
     state = TrainingState(
         stepper=Stepper(

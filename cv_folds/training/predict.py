@@ -10,6 +10,15 @@ from cv_folds.training.pixels import Normalisation, normalise
 from cv_folds.training.view import ImageView
 
 
+def evaluation_batch_size(micro_batch: int, device: torch.device) -> int:
+    """Return how many images to predict at a time, given how many the device takes in training.
+
+    Without gradients a GPU has room for more and is faster with them. A CPU is not, and tensors of other sizes than those
+    of training would leave holes in its memory.
+    """
+    return 4 * micro_batch if device.type == "cuda" else micro_batch
+
+
 def predict_logits(model: nn.Module, view: ImageView, *, batch_size: int, normalisation: Normalisation) -> torch.Tensor:
     """Return the (n, n_classes) float32 logits of a view's images, on the CPU.
 
