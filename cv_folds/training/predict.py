@@ -13,8 +13,8 @@ from cv_folds.training.view import ImageView
 def evaluation_batch_size(micro_batch: int, device: torch.device) -> int:
     """Return how many images to predict at a time, given how many the device takes in training.
 
-    Without gradients a GPU has room for more and is faster with them. A CPU is not, and tensors of other sizes than those
-    of training would leave holes in its memory.
+    Without gradients a GPU has room for more and is faster with them. A CPU is not, and tensors of other sizes than
+    those of training would leave holes in its memory.
     """
     return 4 * micro_batch if device.type == "cuda" else micro_batch
 
