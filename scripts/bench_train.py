@@ -27,8 +27,8 @@ from bench.rows import Row, show
 from rich.console import Console
 
 from cv_folds.files import write_json
-from cv_folds.training.allocator import keep_freed_memory
 from cv_folds.training.backbones import DEFAULT_BACKBONES
+from cv_folds.training.memory import keep_freed_memory
 from cv_folds.training.schedule import cpu_cores
 from hamcv.journal import device_name
 
@@ -61,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sizes = _sizes(options, device)
     cores = options.threads or cpu_cores()
     torch.set_num_threads(cores)
+    # As jobs do on a CPU; on a GPU, the CPU parts measure what jobs on a CPU would do.
     keep_freed_memory()
     if device.type == "cuda":
         # As jobs compute.
