@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from cv_folds.scheduling.outcome import JobOutcome
 from cv_folds.training.jobs import PROGRESS_FILE, JobSpec
-from cv_folds.training.schedule import JobOutcome
 
 
 class JobProgress:
