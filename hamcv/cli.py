@@ -89,6 +89,13 @@ def run_command(
         str, typer.Option(metavar="local|dask|ray", help="Where the jobs run: this machine, or a cluster that exists.")
     ] = "local",
     address: Annotated[str | None, typer.Option(metavar="URL", help="Of the Dask or Ray cluster.")] = None,
+    compiled: Annotated[
+        bool | None,
+        typer.Option("--compile", help="Compile the training step: a minute or more a backbone, then faster steps."),
+    ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write TensorBoard event files into the job folders.")
+    ] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="End at the first failed job.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, show the plan, write no run.")] = False,
     prepare_only: Annotated[
@@ -112,6 +119,7 @@ def run_command(
             "training.image_size": image_size,
             "training.epochs": epochs,
             "training.batch_size": batch_size,
+            "training.compile": compiled,
             "weights": weights,
             "seed": seed,
             "device": device,
@@ -128,7 +136,13 @@ def run_command(
         show_prepared(prepare(config, folder, overwrite=overwrite, console=_stderr()), Console())
         return
     options = RunOptions(
-        out=folder, jobs=jobs, fail_fast=fail_fast, overwrite=overwrite, backend=backend, address=address
+        out=folder,
+        jobs=jobs,
+        fail_fast=fail_fast,
+        overwrite=overwrite,
+        backend=backend,
+        address=address,
+        tensorboard=tensorboard,
     )
     result = run(config, options, _stderr())
     show_leaderboard(result.evaluation, Console())

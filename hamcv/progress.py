@@ -78,6 +78,8 @@ class JobProgress:
         steps = int(state["steps"])
         done = (int(state["epoch"]) - 1) * steps + int(state["step"])
         note = f"epoch {state['epoch']}/{spec.settings.epochs}  {state['images_per_second']:.0f} images/s"
+        if state.get("validation_loss") is not None:
+            note += f"  validation loss {state['validation_loss']:.3f}"
         self.bars.update(self._bars[key], completed=done, total=steps * spec.settings.epochs, note=note)
 
     def _time_left(self) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from cv_folds.scheduling.engine import Engine
+from cv_folds.training.history import check_event_writer
 from cv_folds.training.jobs import JobSpec, peak_memory_mib
 from ensemble.manifest import TrainingData
 from hamcv.combining import combine
@@ -40,6 +41,8 @@ class RunOptions:
     """Where the jobs run: ``local``, or a ``dask`` or ``ray`` cluster."""
     address: str | None = None
     """Of the cluster."""
+    tensorboard: bool = False
+    """Write TensorBoard event files into the job folders."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +80,8 @@ def run(config: RunConfig, options: RunOptions, console: Console) -> RunResult:
     UsageError, DataError, RunFolderBusyError
         Before anything is written.
     """
+    if options.tensorboard:
+        check_event_writer()
     with (
         open_run_folder(options.out, config, overwrite=options.overwrite) as begin,
         choose_engine(config, backend=options.backend, address=options.address, jobs=options.jobs) as engine,
@@ -95,6 +100,7 @@ def run(config: RunConfig, options: RunOptions, console: Console) -> RunResult:
                 pixels=pixels,
                 device=engine.device,
                 threads=engine.threads,
+                tensorboard=options.tensorboard,
             )
             for index in range(count_jobs(config))
         ]

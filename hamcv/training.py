@@ -69,6 +69,7 @@ def job_spec(
     pixels: Path,
     device: str,
     threads: int,
+    tensorboard: bool = False,
 ) -> JobSpec:
     """Return the job of one number: all folds of the first backbone, then of the next.
 
@@ -88,6 +89,8 @@ def job_spec(
         ``cpu``, ``cuda`` or ``cuda:N``.
     threads : int
         CPU threads.
+    tensorboard : bool
+        Write event files into the job folder.
     """
     backbone = backbone_of(config, index)
     return JobSpec(
@@ -102,6 +105,7 @@ def job_spec(
         seed=config.seed,
         device=device,
         threads=threads,
+        tensorboard=tensorboard,
     )
 
 
@@ -147,6 +151,13 @@ def log_outcome(outcome: JobOutcome) -> None:
         LOGGER.error(f"{outcome.backbone}, fold {outcome.fold} failed: {outcome.error}")
         return
     record = outcome.record
+    if record.resumed > 0:
+        LOGGER.info(f"{record.backbone}, fold {record.fold}: went on from a checkpoint ({record.resumed} times)")
+    if record.micro_batch < record.batch_size:
+        LOGGER.warning(
+            f"{record.backbone}, fold {record.fold}: the GPU's memory ran out; {record.micro_batch} of "
+            f"{record.batch_size} images were computed at a time, with the gradients added up"
+        )
     LOGGER.info(
         f"{record.backbone}, fold {record.fold}: epoch {record.best_epoch} of {record.epochs_run} kept, "
         f"{record.seconds:.0f} s, {record.images_per_second:.0f} images/s"

@@ -271,6 +271,7 @@ def _write(spec: JobSpec, outcome: _Outcome) -> JobRecord:
         parameters=count_parameters(outcome.model),
         precision="bfloat16" if outcome.bfloat16 else "float32",
         device=spec.device,
+        batch_size=spec.settings.batch_size,
         micro_batch=outcome.micro_batch,
         resumed=outcome.fitted.resumed,
         peak_memory_mib=peak_memory_mib(),

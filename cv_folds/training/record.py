@@ -51,6 +51,8 @@ class JobRecord(BaseModel):
     """Arithmetic of the training steps."""
     device: str
     """Where it ran."""
+    batch_size: int
+    """Images a step."""
     micro_batch: int
     """Images that were computed at a time in training; less than the batch when the GPU's memory ran out."""
     resumed: int

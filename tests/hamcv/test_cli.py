@@ -21,7 +21,7 @@ SURFACE = {
     "run": {
         "--data", "--out", "--folds", "--recipe", "--backbones", "--image-size", "--epochs", "--batch-size",
         "--weights", "--seed", "--device", "--limit-lesions", "--jobs", "--fail-fast", "--dry-run", "--overwrite",
-        "--set", "--backend", "--address", "--prepare",
+        "--set", "--backend", "--address", "--prepare", "--compile", "--tensorboard",
     },
     "job": set(),
     "report": {"--format"},

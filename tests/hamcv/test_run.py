@@ -206,6 +206,31 @@ def test_a_signal_ends_the_run_and_its_workers(number: int, code: int, small_dat
     assert read_record(out / "jobs" / "shufflenet_v2_x0_5" / "fold-0") is None
 
 
+def test_a_run_that_is_killed_goes_on_and_ends_with_the_same_predictions(
+    tiny_run: Path, tiny_config: RunConfig, tmp_path: Path
+) -> None:
+    out = tmp_path / "killed"
+    (tmp_path / "config.toml").write_text(tiny_config.to_toml())
+    command = [sys.executable, "-m", "hamcv", "run", "--recipe", str(tmp_path / "config.toml"), "--out", str(out)]
+    command += ["--jobs", "2"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=tmp_path) as process:
+        _wait_for(lambda: any(out.glob("jobs/*/*/checkpoints/step-*.safetensors")))
+        workers = _children(process.pid)
+        process.kill()
+    _wait_for(lambda: not any(Path("/proc", str(worker), "cmdline").exists() for worker in workers))
+    assert not (out / "predictions.csv").exists()
+    carry_out(tiny_config, out)
+    for name in ("predictions.csv", "metrics.json"):
+        assert (out / name).read_bytes() == (tiny_run / name).read_bytes()
+    assert not list(out.glob("jobs/*/*/checkpoints"))
+
+
+def test_tensorboard_files_lie_in_the_job_folders(tiny_config: RunConfig, tmp_path: Path) -> None:
+    carry_out(tiny_config, tmp_path / "run", tensorboard=True)
+    folders = {path.parent for path in (tmp_path / "run").glob("jobs/*/*/tensorboard/events.*")}
+    assert len(folders) == 6
+
+
 def _children(pid: int) -> list[int]:
     # Each thread has children of its own.
     lists = [task.read_text() for task in Path("/proc", str(pid), "task").glob("*/children")]

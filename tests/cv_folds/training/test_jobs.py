@@ -95,6 +95,7 @@ def test_the_record_has_the_outside_shape(done):
         "parameters": count_parameters(build_backbone(done.backbone, 3, image_size=32)),
         "precision": "float32",
         "device": "cpu",
+        "batch_size": 16,
         "micro_batch": 16,
         "resumed": 0,
         "files": {name: sha256(done.folder / name) for name in FILES},
