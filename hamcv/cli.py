@@ -13,12 +13,15 @@ from rich.console import Console
 
 from cv_folds.data.demo import write_demo_set
 from cv_folds.errors import HamcvError, UsageError
+from cv_folds.training.jobs import job_folder
 from hamcv import __version__
 from hamcv.combining import combine_again
 from hamcv.config import RunConfig, names_data, recipes, resolve
 from hamcv.folding import split
+from hamcv.job import prepare, run_job_alone
 from hamcv.outputs import check_output
-from hamcv.run import RunOptions, preflight, run
+from hamcv.preflight import preflight
+from hamcv.run import RunOptions, run
 from hamcv.screens import (
     show_dataset,
     show_demo_banner,
@@ -26,10 +29,12 @@ from hamcv.screens import (
     show_folds,
     show_leaderboard,
     show_plan,
+    show_prepared,
     show_recipes,
     show_written,
 )
 from hamcv.sources import choose_data, open_dataset
+from hamcv.training import choose_engine
 
 app = typer.Typer(
     name="hamcv",
@@ -78,10 +83,17 @@ def run_command(
         int | None, typer.Option(metavar="N", help="Work on a random subset of about this many lesions.")
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Jobs side by side [default: CPU cores; 1 on a GPU].")
+        int | None, typer.Option(metavar="N", min=1, help="Jobs side by side [default: one a CPU core, or a GPU].")
     ] = None,
+    backend: Annotated[
+        str, typer.Option(metavar="local|dask|ray", help="Where the jobs run: this machine, or a cluster that exists.")
+    ] = "local",
+    address: Annotated[str | None, typer.Option(metavar="URL", help="Of the Dask or Ray cluster.")] = None,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="End at the first failed job.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, show the plan, write no run.")] = False,
+    prepare_only: Annotated[
+        bool, typer.Option("--prepare", help="Check everything and make the run folder for `hamcv job`; train nothing.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start afresh in an existing run folder.")] = False,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="key=value", help="Any setting, e.g. training.epochs=12.")
@@ -108,16 +120,29 @@ def run_command(
         assignments or [],
     )
     if dry_run:
-        show_plan(config, preflight(config, download=False), Console())
+        with choose_engine(config, backend=backend, address=address, jobs=jobs) as engine:
+            show_plan(config, preflight(config, download=False), engine, Console())
         return
     folder = out if out is not None else Path("runs", f"{Path(config.data).name}-{config.recipe}")
-    result = run(
-        config,
-        RunOptions(out=folder, jobs=jobs, fail_fast=fail_fast, overwrite=overwrite),
-        _stderr(),
+    if prepare_only:
+        show_prepared(prepare(config, folder, overwrite=overwrite, console=_stderr()), Console())
+        return
+    options = RunOptions(
+        out=folder, jobs=jobs, fail_fast=fail_fast, overwrite=overwrite, backend=backend, address=address
     )
+    result = run(config, options, _stderr())
     show_leaderboard(result.evaluation, Console())
     show_written(result.files, Console())
+
+
+@app.command("job")
+def job_command(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `hamcv run --prepare` made.")],
+    index: Annotated[int, typer.Argument(metavar="INDEX", help="Number of the job, counted from 0.")],
+) -> None:
+    """Run one (backbone, fold) job of a run, for a Slurm array; `hamcv run` with the same settings does the rest."""
+    outcome = run_job_alone(run_folder, index, _stderr())
+    show_written((job_folder(run_folder, outcome.backbone, outcome.fold),), Console())
 
 
 @app.command("report")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import shutil
 from dataclasses import dataclass
@@ -10,11 +11,13 @@ from pathlib import Path
 import torch
 
 from cv_folds.data.cache import cache_root
+from cv_folds.scheduling.threads import cpu_cores
 from cv_folds.training.backbones import DEFAULT_BACKBONES
-from cv_folds.training.schedule import cpu_cores
 from cv_folds.training.weights import official_file
 from hamcv.journal import device_name, versions
 from hamcv.sources import choose_data
+
+EXTRAS = {"dask": "distributed", "ray": "ray"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +42,16 @@ def examine() -> tuple[Finding, ...]:
         *(_weights(backbone) for backbone in DEFAULT_BACKBONES),
         _data(),
         _cache(),
+        *(_extra(name, package) for name, package in EXTRAS.items()),
     )
+
+
+def _extra(name: str, package: str) -> Finding:
+    try:
+        found, mend = importlib.metadata.version(package), ""
+    except importlib.metadata.PackageNotFoundError:
+        found, mend = "not installed", f"only for --backend {name}: pip install 'hamcv[{name}]'"
+    return Finding(what=f"extra {name}", found=found, mend=mend)
 
 
 def _memory() -> Finding:

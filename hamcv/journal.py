@@ -18,7 +18,7 @@ import torch
 import hamcv
 from cv_folds.data.dataset import LesionDataset
 from cv_folds.files import write_json
-from cv_folds.training.schedule import JobOutcome
+from cv_folds.scheduling.outcome import JobOutcome
 from hamcv.config import RunConfig
 
 PACKAGES = ("torch", "torchvision", "scikit-learn", "imbalanced-learn", "numpy", "pandas", "pillow", "typst")
@@ -41,9 +41,20 @@ class RunJournal:
         ``cpu``, ``cuda`` or ``cuda:N``.
     threads : int
         CPU threads of each job.
+    place : str or None
+        Where the jobs run, when it is not this machine.
     """
 
-    def __init__(self, path: Path, config: RunConfig, dataset: LesionDataset, device: str, threads: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        config: RunConfig,
+        dataset: LesionDataset,
+        *,
+        device: str,
+        threads: int,
+        place: str | None = None,
+    ) -> None:
         self._path = path
         self._content: dict[str, Any] = {
             "schema": 1,
@@ -53,7 +64,7 @@ class RunJournal:
             "finished": None,
             "versions": versions(),
             "platform": platform.platform(),
-            "device": {"kind": torch.device(device).type, "name": device_name(device), "threads": threads},
+            "device": {"kind": torch.device(device).type, "name": place or device_name(device), "threads": threads},
             "git_revision": git_revision(),
             "data": {
                 "name": dataset.name,

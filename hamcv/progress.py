@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from cv_folds.scheduling.outcome import JobOutcome
 from cv_folds.training.jobs import JobSpec
 from cv_folds.training.progress_file import PROGRESS_FILE
-from cv_folds.training.schedule import JobOutcome
 
 
 class JobProgress:

@@ -16,6 +16,7 @@ from hamcv.config import RunConfig, differences, read_config
 
 CONFIG_FILE = "config.toml"
 LOCK_FILE = ".lock"
+_FIRST_JOB_BYTE = 2**20
 
 
 @contextmanager
@@ -82,13 +83,45 @@ def hold(folder: Path) -> Iterator[None]:
             if error.errno not in (errno.EACCES, errno.EAGAIN):
                 raise
             stream.seek(0)
-            holder = stream.read().strip() or "unknown"
-            raise RunFolderBusyError(
-                f"{folder} is in use by another process (id {holder}); wait for it or choose another --out"
-            ) from error
+            holder = stream.read().strip()
+            who = f"another process (id {holder})" if holder else "another process, here or on another machine"
+            raise RunFolderBusyError(f"{folder} is in use by {who}; wait for it or choose another --out") from error
         stream.truncate(0)
         stream.write(str(os.getpid()))
         stream.flush()
+        try:
+            yield
+        finally:
+            # Jobs of an array leave no name; whoever meets one of them shall not read ours.
+            stream.truncate(0)
+
+
+@contextmanager
+def hold_job(folder: Path, index: int) -> Iterator[None]:
+    """Keep other processes from a job of a run folder, and from the folder as a whole, but not from its other jobs.
+
+    Parameters
+    ----------
+    folder : Path
+        A run folder.
+    index : int
+        The number of the job.
+
+    Raises
+    ------
+    RunFolderBusyError
+        When another process works on this job, or holds the whole folder.
+    """
+    with (folder / LOCK_FILE).open("a+", encoding="ascii") as stream:
+        try:
+            # One byte a job, far behind the content; whoever holds the folder has locked all bytes.
+            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _FIRST_JOB_BYTE + index)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                raise
+            raise RunFolderBusyError(
+                f"{folder}: another process works on job {index} or on the whole run; wait for it"
+            ) from error
         yield
 
 

@@ -14,10 +14,12 @@ from rich.table import Table
 from cv_folds.data.dataset import LesionDataset
 from cv_folds.errors import DataError, list_rows
 from cv_folds.images import decode_rgb
+from cv_folds.scheduling.engine import Engine
 from cv_folds.splits import Folds
 from hamcv.config import Recipe, RunConfig
 from hamcv.health import examine
-from hamcv.run import Preflight
+from hamcv.job import Prepared
+from hamcv.preflight import Preflight
 from hamcv.sources import DEMO_BANNER
 from reports.results import Estimate, Evaluation
 
@@ -112,7 +114,7 @@ def show_folds(folds: Folds, console: Console) -> None:
     console.print(table)
 
 
-def show_plan(config: RunConfig, found: Preflight, console: Console) -> None:
+def show_plan(config: RunConfig, found: Preflight, engine: Engine, console: Console) -> None:
     """Print what a run would do."""
     dataset = found.dataset
     if dataset.demo:
@@ -124,9 +126,23 @@ def show_plan(config: RunConfig, found: Preflight, console: Console) -> None:
     for backbone, weights in found.weights.items():
         start = "random weights" if weights is None else str(weights.path)
         console.print(f"{backbone}: {config.folds} trainings from {start}", highlight=False, soft_wrap=True)
-    console.print(f"device: {found.device}", highlight=False)
+    where = f" on {engine.place}" if engine.place else ""
+    console.print(f"device: {engine.device}, {engine.side_by_side} jobs side by side{where}", highlight=False)
     console.print(config.to_toml(), markup=False, highlight=False)
     console.print("Nothing was trained or written.", highlight=False)
+
+
+def show_prepared(prepared: Prepared, console: Console) -> None:
+    """Print how to run the jobs of a prepared folder."""
+    if prepared.demo:
+        show_demo_banner(console)
+    console.print(
+        f"{prepared.folder}: {prepared.n_jobs} jobs are ready: hamcv job {prepared.folder} INDEX, "
+        f"INDEX from 0 to {prepared.n_jobs - 1}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def show_recipes(found: Sequence[Recipe], console: Console) -> None:

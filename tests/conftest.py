@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import os
+import secrets
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,3 +24,42 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 def _scratch() -> Iterator[None]:
     yield
     _SCRATCH.cleanup()
+
+
+@contextmanager
+def _cluster(kind: str, *arguments: str, **environment: str) -> Iterator[str]:
+    script = Path(__file__).with_name("clusters") / f"{kind}_cluster.py"
+    # The workers must find the specs of the tests, which come to them by reference.
+    path = os.pathsep.join([str(Path(__file__).with_name("cv_folds")), *sys.path])
+    with subprocess.Popen(
+        [sys.executable, str(script), *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": path} | environment,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.stdin.close()
+        process.wait(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def dask_address() -> Iterator[str]:
+    """A Dask cluster of two workers without GPUs."""
+    with _cluster("dask", "0") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def ray_address() -> Iterator[str]:
+    """A Ray cluster of two CPUs, which this process can join."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        services = pytest.importorskip("ray._private.services")
+        patch.setattr(services, "resolve_ip_for_localhost", lambda host: host)
+        with _cluster("ray") as address:
+            yield address

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 
 from cv_folds.arrays import ByteArray, frozen
 from cv_folds.data.dataset import ImageRow, LesionDataset, build_dataset
+from cv_folds.errors import JobFailedError
 from cv_folds.splits import Folds
 from cv_folds.training.jobs import JobSpec
 from cv_folds.training.settings import TrainingSettings
@@ -111,12 +113,46 @@ class WorkerKillingSpec(JobSpec):
 
     spared: int
     """The process that must survive: the parent."""
+    times: int = 1_000
+    """How many workers it ends before it lets itself be run."""
 
     @property
     def folder(self) -> Path:
-        if os.getpid() != self.spared:
+        killed = self.run / f"killed-{self.fold}"
+        if os.getpid() != self.spared and (not killed.exists() or killed.stat().st_size < self.times):
+            killed.parent.mkdir(parents=True, exist_ok=True)
+            with killed.open("a") as stream:
+                stream.write("x")
             os.kill(os.getpid(), signal.SIGKILL)
         return super().folder
+
+
+def killing(spec: JobSpec, *, times: int = 1_000) -> WorkerKillingSpec:
+    """Return the same job, but for what it does to its first workers."""
+    plain = {field: getattr(spec, field) for field in JobSpec.__dataclass_fields__}
+    return WorkerKillingSpec(**plain, spared=os.getpid(), times=times)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentSpec(JobSpec):
+    """A job that fails, and tells where it was about to run."""
+
+    @property
+    def folder(self) -> Path:
+        # Long enough for the other worker to come up and take its share.
+        folder = self.run / "seen"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / os.environ["CUDA_VISIBLE_DEVICES"]).touch()
+        while len(list(folder.iterdir())) < 2:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        raise JobFailedError(f"{self.device} sees {os.environ['CUDA_VISIBLE_DEVICES']} in {os.getpid()}")
+
+
+def endless_jobs(folder: Path, n: int) -> list[JobSpec]:
+    """Return jobs that would go on for longer than anybody waits."""
+    settings = TrainingSettings(image_size=32, epochs=10_000, patience=10_000, batch_size=16)
+    return [job_spec(folder, fold=fold, settings=settings) for fold in range(n)]
 
 
 def job_spec(folder: Path, **changed: object) -> JobSpec:

@@ -1,0 +1,124 @@
+"""A run in pieces, for the job arrays of a batch system: prepare the folder once, then run job by job.
+
+Each job is a process of its own, on any machine that sees the run folder. `hamcv run` with the same settings then
+finds all of them finished and does the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from cv_folds.errors import JobFailedError, UsageError
+from cv_folds.leakage import audit_folds
+from cv_folds.scheduling.outcome import JobOutcome, run_contained, succeeded
+from cv_folds.scheduling.threads import cpu_cores
+from cv_folds.training.jobs import finished
+from ensemble.device import resolve_device
+from hamcv.config import RunConfig, read_config
+from hamcv.log import logging_to
+from hamcv.preflight import Preflight, preflight
+from hamcv.run_folder import CONFIG_FILE, hold_job, open_run_folder
+from hamcv.sources import DEMO_BANNER
+from hamcv.training import backbone_of, count_jobs, decode, job_spec, log_outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A run folder whose jobs can be run."""
+
+    folder: Path
+    """The run folder."""
+    n_jobs: int
+    """They are numbered from 0."""
+    demo: bool
+    """True for the generated demo set."""
+
+
+def prepare(config: RunConfig, folder: Path, *, overwrite: bool, console: Console) -> Prepared:
+    """Check everything, fetch weights, decode the images and write settings and folds; train nothing.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The settings of the run.
+    folder : Path
+        The run folder.
+    overwrite : bool
+        Remove what an earlier run left there.
+    console : rich.console.Console
+        For the progress, on stderr.
+
+    Raises
+    ------
+    UsageError, DataError, RunFolderBusyError
+        Before anything is written.
+    """
+    with open_run_folder(folder, config, overwrite=overwrite) as begin:
+        # The device is not looked for: the jobs run elsewhere.
+        found = preflight(config, download=True)
+        decode(found.dataset, config.training.image_size, console)
+        begin()
+        write_folds(folder, found)
+    return Prepared(folder=folder, n_jobs=count_jobs(config), demo=found.dataset.demo)
+
+
+def write_folds(folder: Path, found: Preflight) -> None:
+    """Write ``folds.csv`` and ``audit.json``."""
+    found.split.folds.write_csv(folder / "folds.csv")
+    audit_folds(found.split.folds, found.split.merged).write(folder / "audit.json")
+
+
+def run_job_alone(folder: Path, index: int, console: Console) -> JobOutcome:
+    """Run one job of a prepared folder in this process, with all CPU cores that it may use.
+
+    Parameters
+    ----------
+    folder : Path
+        A run folder.
+    index : int
+        The number of the job, counted from 0: all folds of the first backbone, then of the next.
+    console : rich.console.Console
+        For the log and the progress, on stderr.
+
+    Returns
+    -------
+    JobOutcome
+        With a record.
+
+    Raises
+    ------
+    UsageError
+        When the folder is not prepared, or there is no such job.
+    RunFolderBusyError
+        When another process works on this job or holds the whole folder.
+    JobFailedError
+        When the job failed.
+    """
+    if not (folder / CONFIG_FILE).is_file():
+        raise UsageError(
+            f"{folder}: holds no {CONFIG_FILE}; prepare the folder with `hamcv run ... --out {folder} --prepare`"
+        )
+    config = read_config(folder / CONFIG_FILE)
+    n_jobs = count_jobs(config)
+    if not 0 <= index < n_jobs:
+        raise UsageError(f"INDEX {index}: {folder} has {n_jobs} jobs, numbered from 0 to {n_jobs - 1}")
+    with hold_job(folder, index), logging_to(console) as log:
+        device = resolve_device(config.device)
+        backbone = backbone_of(config, index)
+        found = preflight(config, download=True, backbones=[backbone])
+        if found.dataset.demo:
+            log.warning(DEMO_BANNER)
+        pixels = decode(found.dataset, config.training.image_size, console)
+        spec = job_spec(config, index, run=folder, found=found, pixels=pixels, device=str(device), threads=cpu_cores())
+        if (record := finished(spec)) is not None:
+            log.info(f"{spec.name} was finished before")
+            return succeeded(spec, record)
+        log.info(f"job {index} of {n_jobs}: {spec.name}, on {device} with {spec.threads} threads")
+        outcome = run_contained(spec)
+        if outcome.error is not None:
+            raise JobFailedError(f"{spec.name}: {outcome.error}")
+        log_outcome(outcome)
+        return outcome
