@@ -5,8 +5,8 @@ import secrets
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,8 @@ _SCRATCH = tempfile.TemporaryDirectory(prefix="hamcv-tests-")
 os.environ["HAMCV_CACHE"] = str(Path(_SCRATCH.name, "cache"))
 os.environ["TORCH_HOME"] = str(Path(_SCRATCH.name, "torch"))
 os.environ.pop("HAMCV_DATA", None)
+# Ray reads these when it is imported, here and in the processes of a test's cluster, which nobody else shall join.
+os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
 # Networks this small only wait for each other's threads, the longer the busier the machine is.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -27,7 +29,8 @@ def _scratch() -> Iterator[None]:
 
 
 @contextmanager
-def _cluster(kind: str, *arguments: str, **environment: str) -> Iterator[str]:
+def cluster(kind: str, *arguments: str) -> Iterator[str]:
+    """Start a cluster and give its address; ``dask`` takes the number of workers and the GPUs that each claims."""
     script = Path(__file__).with_name("clusters") / f"{kind}_cluster.py"
     # The workers must find the specs of the tests, which come to them by reference.
     path = os.pathsep.join([str(Path(__file__).with_name("cv_folds")), *sys.path])
@@ -36,7 +39,7 @@ def _cluster(kind: str, *arguments: str, **environment: str) -> Iterator[str]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": path} | environment,
+        env=os.environ | {"PYTHONPATH": path},
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -45,10 +48,15 @@ def _cluster(kind: str, *arguments: str, **environment: str) -> Iterator[str]:
         process.wait(timeout=60)
 
 
+@pytest.fixture(scope="session")
+def start_cluster() -> Callable[..., AbstractContextManager[str]]:
+    return cluster
+
+
 @pytest.fixture(scope="module")
 def dask_address() -> Iterator[str]:
     """A Dask cluster of two workers without GPUs."""
-    with _cluster("dask", "0") as address:
+    with cluster("dask", "2", "0") as address:
         yield address
 
 
@@ -56,10 +64,7 @@ def dask_address() -> Iterator[str]:
 def ray_address() -> Iterator[str]:
     """A Ray cluster of two CPUs, which this process can join."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "token")
-        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         services = pytest.importorskip("ray._private.services")
         patch.setattr(services, "resolve_ip_for_localhost", lambda host: host)
-        with _cluster("ray") as address:
+        with cluster("ray") as address:
             yield address

@@ -190,15 +190,22 @@ def _joined(ray: Any, address: str, host: str, port: int) -> Iterator[None]:
         with _own_signals():
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UsageError(
-            f"--address {address}: no Ray cluster can be joined there ({lines[0]}); give the address that "
+            f"--address {address}: no Ray cluster can be joined there ({_reason(error)}); give the address that "
             "`ray start --head` prints, on a node of that cluster and with its versions of Ray and Python"
         ) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _reason(error: BaseException) -> str:
+    """Return in one line why Ray did not connect; it hides that in the text of a traceback."""
+    lines = [line.strip() for line in str(error.__cause__ or error).splitlines() if line.strip()]
+    if any(line.startswith("Traceback") for line in lines):
+        lines = lines[-1:]
+    return " ".join(lines) or type(error).__name__
 
 
 @contextmanager

@@ -8,15 +8,15 @@ from distributed import LocalCluster
 
 
 def main() -> None:
-    gpus = int(sys.argv[1])
+    workers, gpus = (int(text) for text in sys.argv[1:])
     with LocalCluster(
-        n_workers=2,
+        n_workers=workers,
         threads_per_worker=1,
         host="127.0.0.1",
         # Without these the pages of all processes would listen on every interface.
         dashboard_address="127.0.0.1:0",
         worker_dashboard_address="127.0.0.1:0",
-        resources={"GPU": 1} if gpus else None,
+        resources={"GPU": gpus} if gpus else None,
         silence_logs=50,
     ) as cluster:
         sys.stdout.write(f"{cluster.scheduler_address}\n")

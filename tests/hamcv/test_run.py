@@ -207,8 +207,9 @@ def test_a_signal_ends_the_run_and_its_workers(number: int, code: int, small_dat
 
 
 def _children(pid: int) -> list[int]:
-    text = Path("/proc", str(pid), "task", str(pid), "children").read_text()
-    return [int(child) for child in text.split()]
+    # Each thread has children of its own.
+    lists = [task.read_text() for task in Path("/proc", str(pid), "task").glob("*/children")]
+    return [int(child) for text in lists for child in text.split()]
 
 
 def _wait_for(happened: Callable[[], bool], seconds: float = 90) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cv_folds_samples import job_spec, killing
 
+from cv_folds.errors import UsageError
 from cv_folds.scheduling import dask_engine, local, ray_engine
 from cv_folds.scheduling.engine import Engine, EngineOptions, run_jobs
 from cv_folds.scheduling.engines import ENGINES, open_engine
@@ -118,6 +121,30 @@ def test_results_do_not_depend_on_the_engine_and_failures_stay_with_their_jobs(
         assert results(outcome) == results(reference)
         assert finished(spec) == outcome.record
         assert not (spec.folder / ERROR_FILE).exists()
+
+
+def test_workers_that_see_another_folder_or_have_another_version_are_refused(
+    engine: Engine, specs: list[JobSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if engine.place is None:
+        engine.check(specs)
+        return
+
+    @contextmanager
+    def elsewhere(folder: Path) -> Iterator[Path]:
+        yield folder / "only-here"
+
+    module = dask_engine if "Dask" in engine.place else ray_engine
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "mark", elsewhere)
+        with pytest.raises(UsageError, match=rf"does not see {specs[0].run}(.|\n)*--out(.|\n)*share"):
+            engine.check(specs)
+    with monkeypatch.context() as patch:
+        # The workers are other processes and keep theirs.
+        patch.setattr(importlib.metadata, "version", lambda name: "99.0")
+        with pytest.raises(UsageError, match=r"here it is 99\.0(.|\n)*pip install 'hamcv==99\.0'"):
+            engine.check(specs)
+    engine.check(specs)
 
 
 def test_fail_fast_ends_the_others_and_frees_their_workers(

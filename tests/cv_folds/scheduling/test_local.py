@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -113,17 +112,20 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     with subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], env=os.environ | {"PYTHONPATH": path}
     ) as process:
-        # Both jobs are under way: they write after each epoch.
-        wait_for(lambda: len(list(tmp_path.glob("run/jobs/*/*/history.csv"))) == 2)
-        workers = [pid for pid in children(process.pid) if "loky" in command(pid)]
-        assert len(workers) >= 2
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        try:
+            # Both jobs are under way: they write after each epoch.
+            wait_for(lambda: len(list(tmp_path.glob("run/jobs/*/*/history.csv"))) == 2)
+            workers = [pid for pid in children(process.pid) if "popen_loky" in command(pid)]
+            assert len(workers) == 2
+        finally:
+            process.kill()
     wait_for(lambda: not any(command(pid) for pid in workers))
 
 
 def children(pid: int) -> list[int]:
-    return [int(child) for child in Path("/proc", str(pid), "task", str(pid), "children").read_text().split()]
+    # Each thread has children of its own.
+    lists = [task.read_text() for task in Path("/proc", str(pid), "task").glob("*/children")]
+    return [int(child) for text in lists for child in text.split()]
 
 
 def command(pid: int) -> str:
