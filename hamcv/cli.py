@@ -13,7 +13,7 @@ from rich.console import Console
 
 from cv_folds.data.demo import write_demo_set
 from cv_folds.errors import HamcvError, UsageError
-from cv_folds.training.jobs import job_folder
+from cv_folds.training.record import job_folder
 from hamcv import __version__
 from hamcv.combining import combine_again
 from hamcv.config import RunConfig, names_data, recipes, resolve

@@ -27,9 +27,9 @@ from bench.rows import Row, show
 from rich.console import Console
 
 from cv_folds.files import write_json
+from cv_folds.scheduling.threads import cpu_cores
 from cv_folds.training.backbones import DEFAULT_BACKBONES
 from cv_folds.training.memory import keep_freed_memory
-from cv_folds.training.schedule import cpu_cores
 from hamcv.journal import device_name
 
 PARTS = ("training", "limits", "input", "step")

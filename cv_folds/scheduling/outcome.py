@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,7 +10,9 @@ import torch
 
 from cv_folds.errors import HamcvError
 from cv_folds.files import write_text
-from cv_folds.training.jobs import JobRecord, JobSpec, finished, run_job
+from cv_folds.training.jobs import JobSpec, finished, run_job
+from cv_folds.training.memory import return_freed_memory
+from cv_folds.training.record import JobRecord
 
 ERROR_FILE = "error.txt"
 
@@ -97,9 +97,6 @@ def run_and_tidy(spec: JobSpec) -> JobOutcome:
     try:
         return run_contained(spec)
     finally:
-        gc.collect()
+        return_freed_memory()
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.empty_cache()
-        # glibc keeps freed memory for the next job; other C libraries have no such call.
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from conftest_runs import carry_out
 
-from cv_folds.training.jobs import job_folder, read_record
+from cv_folds.training.record import job_folder, read_record
 from hamcv import job
 from hamcv.config import RunConfig
 
