@@ -6,9 +6,7 @@ there, so that one job that kills its workers would end the innocent ones too.
 
 from __future__ import annotations
 
-import ctypes
 import queue
-import threading
 import time
 from collections import deque
 from collections.abc import Collection, Generator, Iterator, Sequence
@@ -17,8 +15,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cv_folds.errors import HamcvError, UsageError, list_rows
+from cv_folds.scheduling.dask_task import pack, run_packed
 from cv_folds.scheduling.engine import EngineOptions
-from cv_folds.scheduling.outcome import JobOutcome, Losses, failed, run_and_tidy
+from cv_folds.scheduling.outcome import JobOutcome, Losses, failed
 from cv_folds.scheduling.probe import Sighting, complaints, look, mark, needed_files, refuse_unfit
 from cv_folds.scheduling.threads import share_threads
 from cv_folds.training.jobs import JobSpec
@@ -41,7 +40,6 @@ ABANDONED_SECONDS = 600.0
 _RESOURCE = "GPU"
 _RESULT_SECONDS = 60.0
 _KEPT = "what is finished is kept; run the same command again"
-_ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +90,7 @@ class DaskEngine:
         return f"{self.side_by_side} Dask workers"
 
     def check(self, specs: Sequence[JobSpec]) -> None:
-        """Ask every worker, and the scheduler, which unpacks the jobs too."""
+        """Ask every worker, and the scheduler, which imports the function that runs them."""
         workers = self._usable()
         refuse_unfit(self._ask(workers, specs), self._address)
         self._unfit = {worker: [] for worker in workers}
@@ -163,8 +161,8 @@ class DaskEngine:
     def _send(self, spec: JobSpec, worker: str, ended: queue.SimpleQueue[Future[JobOutcome]]) -> _Sent:
         self._sent += 1
         future = self._client.submit(
-            _run_in_task,
-            spec,
+            run_packed,
+            pack(spec),
             # The same job may be sent twice, to different workers.
             key=f"hamcv-{spec.backbone}-fold-{spec.fold}-{self._client.id}-{self._sent}",
             pure=False,
@@ -246,40 +244,3 @@ def _first_workers(client: Client, address: str) -> list[dict[str, Any]]:
             f"start one a core or GPU: dask worker {address} --nthreads 1"
         ) from error
     return list(client.scheduler_info(n_workers=-1)["workers"].values())
-
-
-class _JobCancelled(BaseException):
-    """Nobody waits for this job any more."""
-
-
-def _run_in_task(spec: JobSpec) -> JobOutcome:
-    """Run a job in a thread of a Dask worker, and stop it when its task is cancelled."""
-    # Jobs set the threads and the random state of the whole process; a worker of several threads may get two of them.
-    with _ONE_AT_A_TIME, _stopped_when_cancelled():
-        return run_and_tidy(spec)
-
-
-@contextmanager
-def _stopped_when_cancelled() -> Iterator[None]:
-    """Raise `_JobCancelled` in this thread once its task is no longer wanted: Dask itself lets it run to its end."""
-    from distributed import get_worker
-
-    worker = get_worker()
-    key = worker.get_current_task()
-    thread = ctypes.c_ulong(threading.get_ident())
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(1):
-            task = worker.state.tasks.get(key)
-            if task is None or task.state == "cancelled":
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(_JobCancelled))
-                return
-
-    watcher = threading.Thread(target=watch, name="stop-when-cancelled", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()

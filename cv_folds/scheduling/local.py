@@ -189,6 +189,9 @@ class _Slot(threading.Thread):
 
     def _begin(self, executor: ProcessPoolExecutor, spec: JobSpec) -> Future[JobOutcome]:
         running: Future[JobOutcome] = executor.submit(_run_in_worker, spec, os.getpid())
+        # loky's thread breaks down when it is closed with a call that it has not passed on yet; `close` waits for us.
+        while not (running.running() or running.done()):
+            time.sleep(0.001)
         return running
 
 
