@@ -78,7 +78,7 @@ echo "part,seconds,exit" >"$out/timings.csv"
 [[ -z ${HAMCV_CHECK_WHEELS:-} ]] || install "$HAMCV_CHECK_WHEELS"
 cd "$repository"
 
-part tests "${HAMCV_CHECK_TEST_SECONDS:-90}" "$python" -m pytest -m gpu -q -p no:cacheprovider
+part tests "${HAMCV_CHECK_TEST_SECONDS:-90}" "$python" -m pytest -m gpu -q -p no:cacheprovider -o addopts=-ra
 
 mapfile -t options < <(run_options)
 # Unquoted on purpose: several options in one variable.
