@@ -87,7 +87,8 @@ class DaskEngine:
     @property
     def place(self) -> str:
         """Name the cluster by its kind and size."""
-        return f"{self.side_by_side} Dask workers"
+        workers = self.side_by_side
+        return f"{workers} Dask worker{'s' if workers > 1 else ''}"
 
     def check(self, specs: Sequence[JobSpec]) -> None:
         """Ask every worker, and the scheduler, which imports the function that runs them."""
@@ -126,10 +127,10 @@ class DaskEngine:
 
     def _workers(self) -> dict[str, Any]:
         """Return what the scheduler knows of each worker."""
-        try:
-            known: dict[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
-        except OSError as error:
-            raise HamcvError(f"{self._address}: lost the connection to the scheduler ({error}); {_KEPT}") from error
+        # Without a connection the client answers with nothing.
+        known: dict[str, Any] | None = self._client.scheduler_info(n_workers=-1).get("workers")
+        if known is None:
+            raise HamcvError(f"{self._address}: lost the connection to the Dask scheduler; {_KEPT}")
         return known
 
     def _usable(self) -> list[str]:
@@ -183,7 +184,7 @@ class DaskEngine:
         """Return how a job ended; None when it must be tried again."""
         if sent.future.done():
             if sent.future.cancelled():
-                raise HamcvError(f"{self._address}: the scheduler was restarted or forgot the jobs; {_KEPT}")
+                raise HamcvError(f"{self._address}: the Dask scheduler was lost or forgot the jobs; {_KEPT}")
             try:
                 # Its worker may have died between the end of the job and now.
                 outcome: JobOutcome = sent.future.result(timeout=_RESULT_SECONDS)

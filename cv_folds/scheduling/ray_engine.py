@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -61,7 +62,8 @@ class RayEngine:
     @property
     def place(self) -> str:
         """Name the cluster by its kind and size."""
-        return f"a Ray cluster of {len(self._nodes())} nodes"
+        nodes = len(self._nodes())
+        return f"{nodes} Ray node{'s' if nodes > 1 else ''}"
 
     def check(self, specs: Sequence[JobSpec]) -> None:
         """Ask every node that jobs may run on."""
@@ -96,7 +98,10 @@ class RayEngine:
                 while waiting and (self._limit is None or len(running) < self._limit):
                     spec = waiting.popleft()
                     running[task.remote(spec)] = spec
-                done, _ = self._ray.wait(list(running), num_returns=1, timeout=1)
+                # Not waiting inside Ray: it would swallow the exit code of a signal's handler.
+                done, _ = self._ray.wait(list(running), num_returns=len(running), timeout=0)
+                if not done:
+                    time.sleep(0.2)
                 for reference in done:
                     spec = running.pop(reference)
                     outcome = self._outcome(reference, spec, losses)
@@ -116,6 +121,11 @@ class RayEngine:
             outcome: JobOutcome = self._ray.get(reference)
         except errors.RayTaskError as error:
             return failed(spec, f"Ray task: {type(error).__name__}: {error}")
+        except errors.LocalRayletDiedError as error:
+            raise HamcvError(
+                f"{self._address}: lost the connection to the Ray cluster; what is finished is kept; run the same "
+                "command again"
+            ) from error
         except errors.OutOfMemoryError:
             return losses.add(spec, "the Ray node ran out of memory and ended the job")
         except errors.RayError as error:
@@ -203,7 +213,7 @@ def _joined(ray: Any, address: str, host: str, port: int) -> Iterator[None]:
 def _reason(error: BaseException) -> str:
     """Return in one line why Ray did not connect; it hides that in the text of a traceback."""
     lines = [line.strip() for line in str(error.__cause__ or error).splitlines() if line.strip()]
-    if any(line.startswith("Traceback") for line in lines):
+    if any("Traceback (" in line for line in lines):
         lines = lines[-1:]
     return " ".join(lines) or type(error).__name__
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import socket
 import sys
+from contextlib import ExitStack, closing
 
 import pytest
+from cv_folds_samples import job_spec
 
-from cv_folds.errors import UsageError
+from cv_folds.errors import HamcvError, UsageError
 from cv_folds.scheduling import dask_engine, ray_engine
 from cv_folds.scheduling.engine import EngineOptions
 from cv_folds.scheduling.engines import check_backend, open_engine
@@ -123,3 +125,24 @@ def test_a_gpu_that_no_ray_node_has_is_missed_before_submitting(ray_address):
 )
 def test_the_cpus_of_a_job_are_there_on_every_node(nodes, device, expected):
     assert ray_engine._cpus_of_a_job(nodes, device) == expected
+
+
+def test_a_dask_scheduler_that_goes_away_ends_the_run_in_one_line(start_cluster, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(dask_engine, "CONNECT_SECONDS", 1)
+    spec = job_spec(tmp_path)
+    spec.run.mkdir()
+    with ExitStack() as stack:
+        address = stack.enter_context(start_cluster("dask", "1", "0"))
+        with open_engine("dask", options(address)) as engine:
+            send = engine._send
+
+            def send_and_lose(*arguments):
+                sent = send(*arguments)
+                stack.close()
+                return sent
+
+            monkeypatch.setattr(engine, "_send", send_and_lose)
+            with pytest.raises(HamcvError, match=r"lost|forgot") as lost, closing(engine.outcomes([spec])) as outcomes:
+                next(outcomes)
+    assert address in str(lost.value)
+    assert len(str(lost.value).splitlines()) == 1
