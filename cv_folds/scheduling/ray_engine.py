@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -197,7 +198,9 @@ def _joined(ray: Any, address: str, host: str, port: int) -> Iterator[None]:
     try:
         # Ray itself tries much longer, and writes of it.
         socket.create_connection((host.strip("[]"), port), timeout=CONNECT_SECONDS).close()
-        with _own_signals():
+        with _own_signals(), warnings.catch_warnings():
+            # Some versions announce what will become of tasks without a GPU.
+            warnings.filterwarnings("ignore", message="Tip: In future versions of Ray", category=FutureWarning)
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise UsageError(
