@@ -81,7 +81,8 @@ def test_wrong_settings_are_named_with_what_is_allowed(
 
 
 def test_unknown_and_broken_recipes(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"neither a recipe \(default, demo, finetune, quick, scratch\) nor a TOML file"):
+    names = ", ".join(recipe.name for recipe in recipes())
+    with pytest.raises(UsageError, match=rf"neither a recipe \({names}\) nor a TOML file"):
         resolve("fast", {})
     (tmp_path / "broken.toml").write_text("epochs = = 3")
     with pytest.raises(UsageError, match=r"broken\.toml: is no valid TOML"):
