@@ -18,7 +18,8 @@ class EpochRow:
     train_loss: float
     """Mean cross-entropy of the resampled, augmented training images, label smoothing included."""
     validation_loss: float
-    """Class-weighted cross-entropy of the validation images; early stopping takes the epoch where it is least."""
+    """Cross-entropy of the validation images at the class shares of training and the best temperature (`refinement`);
+    the epoch where it is least is kept."""
     validation_balanced_accuracy: float
     """Mean recall over the classes that the validation images hold."""
     weights: Literal["last", "average"]

@@ -14,7 +14,6 @@ from typing import Literal
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from cv_folds.errors import JobFailedError
 from cv_folds.training.augment import augment
@@ -24,7 +23,8 @@ from cv_folds.training.mixing import mix_images
 from cv_folds.training.pixels import Normalisation
 from cv_folds.training.plan import draw_plan, size_of_epoch
 from cv_folds.training.predict import evaluation_batch_size, predict_logits
-from cv_folds.training.resampling import class_weights
+from cv_folds.training.refinement import refinement_loss
+from cv_folds.training.resampling import aimed_weights
 from cv_folds.training.settings import TrainingSettings
 from cv_folds.training.state import TrainingState, capture, restore
 from cv_folds.training.step import Stepper
@@ -149,7 +149,7 @@ def fit(
         train_loss, speed = _train_epoch(state, train, settings, normalisation, on_step, means, start)
         if not math.isfinite(train_loss):
             raise _not_finite("training", len(state.course.rows) + 1, peak)
-        row = _validated(state, validation, evaluation_batch, normalisation, train_loss, speed, start)
+        row = _validated(state, validation, evaluation_batch, normalisation, settings, train_loss, speed, start)
         if not math.isfinite(row.validation_loss):
             raise _not_finite("validation", row.epoch, peak)
         if state.course.add(row):
@@ -219,6 +219,7 @@ def _validated(
     validation: ImageView,
     batch_size: int,
     normalisation: Normalisation,
+    settings: TrainingSettings,
     train_loss: float,
     speed: float,
     start: float,
@@ -226,9 +227,10 @@ def _validated(
     """Validate the last weights and their average, and describe the epoch by the better ones."""
     stepper = state.stepper
     figures: list[tuple[float, float, Literal["last", "average"]]]
-    figures = [(*_validate(stepper.model, validation, batch_size, normalisation), "last")]
+    figures = [(*_validate(stepper.model, validation, batch_size, normalisation, settings), "last")]
     if stepper.average is not None:
-        figures.append((*_validate(stepper.average.model, validation, batch_size, normalisation), "average"))
+        model = stepper.average.model
+        figures.append((*_validate(model, validation, batch_size, normalisation, settings), "average"))
     loss, balanced_accuracy, weights = min(figures, key=lambda figure: figure[0])
     return EpochRow(
         epoch=len(state.course.rows) + 1,
@@ -242,14 +244,16 @@ def _validated(
     )
 
 
-def _validate(model: nn.Module, view: ImageView, batch_size: int, normalisation: Normalisation) -> tuple[float, float]:
-    """Return the class-weighted loss and the balanced accuracy over the classes that the view holds."""
+def _validate(
+    model: nn.Module, view: ImageView, batch_size: int, normalisation: Normalisation, settings: TrainingSettings
+) -> tuple[float, float]:
+    """Return the refinement loss and the balanced accuracy over the classes that the view holds."""
     logits = predict_logits(model, view, batch_size=batch_size, normalisation=normalisation)
-    weights = class_weights(view.labels, logits.shape[1])
-    loss = functional.cross_entropy(logits, view.labels, weight=weights)
+    weights = aimed_weights(view.labels, logits.shape[1], settings)
+    loss = refinement_loss(logits, view.labels, weights)
     hits = (logits.argmax(1) == view.labels).float()
     recalls = [hits[view.labels == label].mean() for label in torch.unique(view.labels)]
-    return float(loss), float(torch.stack(recalls).mean())
+    return loss, float(torch.stack(recalls).mean())
 
 
 def _weights_of(stepper: Stepper, which: Literal["last", "average"]) -> nn.Module:

@@ -15,6 +15,21 @@ def class_weights(labels: torch.Tensor, n_classes: int) -> torch.Tensor:
     return torch.where(counts > 0, len(labels) / (present * counts.clamp(min=1)), 0.0)
 
 
+def aimed_weights(labels: torch.Tensor, n_classes: int, settings: TrainingSettings) -> torch.Tensor:
+    """Return the (n_classes,) float32 weights that give validation images the class shares that training shows.
+
+    A network is judged at the prevalence that it was trained for: at another one it would have to be corrected first.
+    """
+    match settings.resampling:
+        case "weighted":
+            power = settings.resampling_exponent
+        case "over" | "under":
+            power = 1.0
+        case "none":
+            power = 0.0
+    return class_weights(labels, n_classes) ** power
+
+
 def epoch_size(labels: torch.Tensor, settings: TrainingSettings) -> int:
     """Return how many images an epoch shows before it is cut to whole batches."""
     counts = torch.bincount(labels)

@@ -205,6 +205,6 @@ def test_a_job_stores_the_weights_that_its_history_names(tmp_path, monkeypatch, 
         rows,
         torch.from_numpy(spec.folds.labels.copy())[rows],
     )
-    loss, accuracy = loop._validate(model, view, 64, IMAGENET)
+    loss, accuracy = loop._validate(model, view, 64, IMAGENET, settings)
     assert loss == pytest.approx(float(row["validation_loss"]), rel=1e-4)
     assert accuracy == pytest.approx(float(row["validation_balanced_accuracy"]))

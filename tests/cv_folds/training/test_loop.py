@@ -136,7 +136,7 @@ def test_the_model_left_behind_is_that_of_the_best_epoch(seed):
     assert fitted.best_epoch == int(np.argmin(losses)) + 1
     stopped_early = len(losses) < settings.epochs
     assert len(losses) == (fitted.best_epoch + settings.patience if stopped_early else settings.epochs)
-    loss, accuracy = loop._validate(model, parts[1], 64, IMAGENET)
+    loss, accuracy = loop._validate(model, parts[1], 64, IMAGENET, SETTINGS)
     best = fitted.history[fitted.best_epoch - 1]
     assert (loss, accuracy) == (best.validation_loss, best.validation_balanced_accuracy)
 
@@ -149,22 +149,31 @@ def test_patience_ends_a_training_that_gets_worse(monkeypatch):
     assert (len(fitted.history), fitted.best_epoch) == (5, 2)
 
 
-def test_validation_figures_are_scikit_learns():
+def test_validation_figures_are_scikit_learns_at_the_best_temperature():
     model, view = small_network(), views()[1]
-    loss, accuracy = loop._validate(model, view, 64, IMAGENET)
-    labels = view.labels.numpy()
-    probabilities = logits_of(model, view).double().softmax(1).numpy()
-    counts = np.bincount(labels)
-    expected = log_loss(labels, probabilities, sample_weight=1 / counts[labels])
-    assert math.isclose(loss, expected, rel_tol=1e-5)
-    assert math.isclose(accuracy, balanced_accuracy_score(labels, probabilities.argmax(1)), rel_tol=1e-6)
+    loss, accuracy = loop._validate(model, view, 64, IMAGENET, SETTINGS)
+    labels, logits = view.labels.numpy(), logits_of(model, view).double()
+    weights = 1 / np.bincount(labels)[labels]
+    losses = [log_loss(labels, (logits * slope).softmax(1), sample_weight=weights) for slope in np.geomspace(0.02, 50)]
+    # The grid of factors is coarse and holds the loss of a sure guess at one end only.
+    assert min(losses) * 0.99 < loss <= min(losses)
+    assert math.isclose(accuracy, balanced_accuracy_score(labels, logits.argmax(1)), rel_tol=1e-6)
+
+
+def test_growing_sureness_alone_is_no_worse_epoch():
+    model, view = small_network(), views()[1]
+    loss, _ = loop._validate(model, view, 64, IMAGENET, SETTINGS)
+    with torch.no_grad():
+        model[-1].weight.mul_(4.0)
+        model[-1].bias.mul_(4.0)
+    assert math.isclose(loop._validate(model, view, 64, IMAGENET, SETTINGS)[0], loss, rel_tol=1e-4)
 
 
 def test_a_class_that_the_validation_images_lack():
     view = views()[1]
     keep = torch.argwhere(view.labels != 1)[:, 0]
     part = ImageView(ResidentPixels(view.pixels(keep)), torch.arange(len(keep)), view.labels[keep])
-    loss, accuracy = loop._validate(small_network(), part, 64, IMAGENET)
+    loss, accuracy = loop._validate(small_network(), part, 64, IMAGENET, SETTINGS)
     assert math.isfinite(loss)
     assert 0 <= accuracy <= 1
 

@@ -8,7 +8,7 @@ from imblearn.under_sampling import RandomUnderSampler
 from sklearn.utils.class_weight import compute_class_weight
 from torch.utils.data import WeightedRandomSampler
 
-from cv_folds.training.resampling import class_weights, draw_epoch, epoch_size
+from cv_folds.training.resampling import aimed_weights, class_weights, draw_epoch, epoch_size
 from cv_folds.training.settings import TrainingSettings
 
 KINDS = ("weighted", "over", "under", "none")
@@ -111,3 +111,22 @@ def test_class_weights_are_scikit_learns(seed):
     )
     absent = np.setdiff1d(np.arange(9), present)
     assert (weights[torch.from_numpy(absent)] == 0).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("exponent", [0.25, 1.0])
+def test_weighted_validation_images_have_the_class_shares_that_training_shows(kind, exponent):
+    counts = (400, 70, 30)
+    labels = labels_of(*counts)
+    settings = TrainingSettings(resampling=kind, resampling_exponent=exponent)
+    shown = torch.zeros(3)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(60):
+        shown += torch.bincount(labels[draw_epoch(labels, settings, generator)], minlength=3)
+    weights = aimed_weights(labels, 3, settings) * torch.tensor(counts)
+    assert torch.allclose(weights / weights.sum(), shown / shown.sum(), atol=0.01)
+
+
+def test_a_class_without_validation_images_has_no_weight():
+    assert aimed_weights(labels_of(5, 0, 2), 3, TrainingSettings(resampling_exponent=0.5))[1] == 0
+    assert aimed_weights(labels_of(5, 0, 2), 3, TrainingSettings(resampling="over"))[1] == 0
