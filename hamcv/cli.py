@@ -12,11 +12,14 @@ import typer
 from rich.console import Console
 
 from cv_folds.data.demo import write_demo_set
+from cv_folds.data.fetch.published import SERVER
+from cv_folds.data.fetch.web import Patience
 from cv_folds.errors import HamcvError, UsageError
 from cv_folds.training.record import job_folder
 from hamcv import __version__
 from hamcv.combining import combine_again
 from hamcv.config import RunConfig, names_data, recipes, resolve
+from hamcv.fetching import FetchOptions, fetch
 from hamcv.folding import split
 from hamcv.job import prepare, run_job_alone
 from hamcv.outputs import check_output
@@ -26,6 +29,7 @@ from hamcv.screens import (
     show_dataset,
     show_demo_banner,
     show_doctor,
+    show_fetched,
     show_folds,
     show_leaderboard,
     show_plan,
@@ -33,7 +37,7 @@ from hamcv.screens import (
     show_recipes,
     show_written,
 )
-from hamcv.sources import choose_data, open_dataset
+from hamcv.sources import USUAL_FOLDER, choose_data, open_dataset
 from hamcv.training import choose_engine
 
 app = typer.Typer(
@@ -44,7 +48,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-data_app = typer.Typer(help="Look at data sets.", no_args_is_help=True)
+data_app = typer.Typer(help="Get and look at data sets.", no_args_is_help=True)
 recipes_app = typer.Typer(help="List the recipes that come with hamcv.", invoke_without_command=True)
 app.add_typer(data_app, name="data")
 app.add_typer(recipes_app, name="recipes")
@@ -227,6 +231,24 @@ def folds_command(
     made.write_csv(out)
     show_folds(made, Console())
     show_written((out,), Console())
+
+
+@data_app.command("fetch")
+def fetch_command(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder to fill.")] = USUAL_FOLDER,
+    *,
+    test: Annotated[
+        bool, typer.Option("--test", help="The ISIC 2018 Task 3 test set and its truth, too, into PATH-test.")
+    ] = False,
+    server: Annotated[str, typer.Option(metavar="URL", help="A Dataverse server, or a mirror of its API.")] = SERVER,
+    keep_archives: Annotated[bool, typer.Option("--keep-archives", help="Keep unpacked zip files.")] = False,
+    retries: Annotated[int, typer.Option(metavar="N", min=0, help="Further attempts when a transfer breaks off.")] = 4,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="Longest wait for an answer.")] = 60,
+) -> None:
+    """Download HAM10000, going on where an earlier call ended; unpack and check it. About 2.7 GB, needs 5 GB."""
+    patience = Patience(attempts=retries + 1, timeout=timeout)
+    options = FetchOptions(folder=path, test=test, server=server, keep_archives=keep_archives, patience=patience)
+    show_fetched(fetch(options, _stderr()), Console())
 
 
 @data_app.command("info")

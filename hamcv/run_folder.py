@@ -72,8 +72,8 @@ def open_run_folder(folder: Path, config: RunConfig, *, overwrite: bool) -> Iter
 
 
 @contextmanager
-def hold(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing to a run folder; `RunFolderBusyError` when one does."""
+def hold(folder: Path, *, mend: str = "wait for it or choose another --out") -> Iterator[None]:
+    """Keep other processes from writing to a run folder; `RunFolderBusyError`, ending in `mend`, when one does."""
     path = folder / LOCK_FILE
     # `lockf`, not `flock`: the lock must not live on in a worker that outlives its parent.
     with path.open("a+", encoding="ascii") as stream:
@@ -85,7 +85,7 @@ def hold(folder: Path) -> Iterator[None]:
             stream.seek(0)
             holder = stream.read().strip()
             who = f"another process (id {holder})" if holder else "another process, here or on another machine"
-            raise RunFolderBusyError(f"{folder} is in use by {who}; wait for it or choose another --out") from error
+            raise RunFolderBusyError(f"{folder} is in use by {who}; {mend}") from error
         stream.truncate(0)
         stream.write(str(os.getpid()))
         stream.flush()

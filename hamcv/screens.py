@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +13,13 @@ from rich.console import Console
 from rich.table import Table
 
 from cv_folds.data.dataset import LesionDataset
+from cv_folds.data.fetch.published import CITATION, LICENCE
 from cv_folds.errors import DataError, list_rows
 from cv_folds.images import decode_rgb
 from cv_folds.scheduling.engine import Engine
 from cv_folds.splits import Folds
 from hamcv.config import Recipe, RunConfig
+from hamcv.fetching import FetchedSet
 from hamcv.health import examine
 from hamcv.job import Prepared
 from hamcv.preflight import Preflight
@@ -103,6 +106,21 @@ def show_dataset(dataset: LesionDataset, console: Console) -> None:
     if unreadable:
         raise DataError(f"{len(unreadable)} images cannot be used:\n" + list_rows(unreadable))
     console.print("every image can be read", highlight=False)
+
+
+def show_fetched(sets: Sequence[FetchedSet], console: Console) -> None:
+    """Print what is there now, its licence, what to cite and what to do next."""
+    lines = []
+    for fetched in sets:
+        known = "fetched and checked" if fetched.changed else "all was there, and was checked"
+        lines.append(f"{fetched.title}: {fetched.images} images and their table in {fetched.folder}; {known}")
+        lines += [
+            f"{folder}: unpacked by hand; its images were counted, their content cannot be checked"
+            for folder in fetched.by_hand
+        ]
+    lines += [f"licence: {LICENCE}", f"cite: {CITATION}", f"next: hamcv data info {shlex.quote(str(sets[0].folder))}"]
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def show_folds(folds: Folds, console: Console) -> None:

@@ -29,6 +29,7 @@ SURFACE = {
     "predict": {"--output", "--device", "--tta"},
     "folds": {"--out", "--data", "--folds", "--seed"},
     "doctor": set(),
+    "data fetch": {"--test", "--server", "--keep-archives", "--retries", "--timeout"},
     "data info": set(),
     "data demo": {"--seed"},
     "recipes show": set(),
