@@ -19,7 +19,7 @@ from cv_folds.data.fetch.published import DATASET, HAM10000, ISIC2018_TEST, Publ
 from cv_folds.data.fetch.table import check_table, read_image_ids
 from cv_folds.data.fetch.transfer import download
 from cv_folds.data.fetch.web import Patience, TransferError, check_server
-from cv_folds.errors import DataError, UsageError
+from cv_folds.errors import DataError, HamcvError, UsageError
 from hamcv.fetch_progress import FetchProgress, fetch_progress
 from hamcv.run_folder import LOCK_FILE, hold
 
@@ -83,6 +83,8 @@ def fetch(options: FetchOptions, console: Console) -> tuple[FetchedSet, ...]:
         When the server does not give everything; says what to do by hand.
     DataError
         When what was sent or is there is not what was published.
+    HamcvError
+        When the disk is too full.
     RunFolderBusyError
         When another process fetches into the same folder.
     """
@@ -203,7 +205,7 @@ class _Work:
                 held -= size
         free = shutil.disk_usage(place.folder).free
         if most and most + _SPARE > free:
-            raise TransferError(
+            raise HamcvError(
                 f"{place.folder}: needs {_gigabytes(most + _SPARE)}, but the disk has {_gigabytes(free)} free; "
                 "free the rest or name another folder"
             )

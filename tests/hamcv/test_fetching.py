@@ -39,7 +39,7 @@ from dataverse_server import (
 from cv_folds.data.fetch.published import HAM10000, ISIC2018_TEST, PublishedArchive, PublishedSet
 from cv_folds.data.ham10000 import read_ham10000
 from hamcv import fetching
-from hamcv.run_folder import hold
+from hamcv.run_folder import LOCK_FILE
 
 Hamcv = Callable[..., Any]
 
@@ -143,7 +143,7 @@ def test_what_it_prints_at_the_end(hamcv: Hamcv, mirror: Mirror) -> None:
     assert screen.out.splitlines()[-1] == "next: hamcv data info 'my data'"
     # The log of the work is not part of the result, and there is nothing in it that only a terminal understands.
     assert "md5 as listed" in screen.err
-    assert "\x1b" not in screen.out + screen.err
+    assert not re.search(r"[\x1b━╸]", screen.out + screen.err)
 
 
 def test_the_test_set_goes_beside_it(hamcv: Hamcv, mirror: Mirror) -> None:
@@ -366,6 +366,7 @@ def test_a_full_disk_is_found_before_the_download(
     screen = hamcv("data", "fetch", "ham", "--server", mirror.url)
     assert screen.code == 1
     assert "ham: needs 0.07 GB, but the disk has 0.00 GB free; free the rest or name another folder" in screen.err
+    assert "by hand" not in screen.err
     assert mirror.server.ranges(mirror.paths[PART_1]) == []
 
 
@@ -403,8 +404,9 @@ def test_a_folder_must_not_be_a_file(hamcv: Hamcv, mirror: Mirror) -> None:
 
 
 def test_two_at_a_time_do_not_get_into_each_others_way(hamcv: Hamcv, mirror: Mirror) -> None:
-    code = "import sys; from pathlib import Path; from hamcv.run_folder import hold\n"
-    code += "with hold(Path('ham')): print('held', flush=True); sys.stdin.read()"
+    # What `hold` does, without the time that importing it takes.
+    code = f"import fcntl, sys; lock = open('ham/{LOCK_FILE}', 'a+'); fcntl.lockf(lock, fcntl.LOCK_EX)\n"
+    code += "print('held', flush=True); sys.stdin.read()"
     Path("ham").mkdir()
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
@@ -414,8 +416,7 @@ def test_two_at_a_time_do_not_get_into_each_others_way(hamcv: Hamcv, mirror: Mir
     assert screen.code == 4
     assert "ham is in use by another process" in screen.err
     assert "name another folder" in screen.err
-    with hold(Path("ham")):
-        pass
+    assert hamcv("data", "fetch", "ham", "--server", mirror.url).code == 0
 
 
 START = """
@@ -437,8 +438,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_process_that_ends_midway_is_gone_on_from(hamcv: Hamcv, mirror: Mirror, number: signal.Signals) -> None:
+def test_a_process_that_is_killed_midway_is_gone_on_from(hamcv: Hamcv, mirror: Mirror) -> None:
     # Large enough for something to be on disk when the process ends.
     noise = {name: np.random.default_rng(5).bytes(700_000) for name in images_of(PART_2)}
     mirror.replace(PART_2, zip_of(list(noise.items())))
@@ -456,10 +456,9 @@ def test_a_process_that_ends_midway_is_gone_on_from(hamcv: Hamcv, mirror: Mirror
         # Nothing is asserted about how long this takes; a process that ended early ends the wait, too.
         while process.poll() is None and not (part.is_file() and part.stat().st_size > half // 2):
             time.sleep(0.02)
-        process.send_signal(number)
+        process.kill()
         _, err = process.communicate()
-    assert process.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[number], err
-    assert "Traceback" not in err
+    assert process.returncode == -signal.SIGKILL, err
     there = part.stat().st_size
     assert half // 2 < there <= half
     assert not Path("ham", PART_2).exists()
@@ -477,13 +476,6 @@ def test_what_a_killed_unpacking_left_is_done_anew(hamcv: Hamcv, mirror: Mirror)
     assert hamcv("data", "fetch", "ham", "--server", mirror.url).code == 0
     assert not left.exists()
     assert content_of(Path("ham", PART_1)) == images_of(PART_1)
-
-
-def test_bars_are_for_terminals_only(mirror: Mirror) -> None:
-    with start("ham", "--server", mirror.url) as process:
-        out, err = process.communicate()
-    assert process.returncode == 0, err
-    assert not re.search(r"[\x1b━╸]", out + err)
 
 
 def test_bars_on_a_terminal_keep_no_color(mirror: Mirror) -> None:

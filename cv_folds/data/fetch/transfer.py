@@ -16,7 +16,7 @@ from pathlib import Path
 
 from cv_folds.data.fetch.catalogue import RemoteFile
 from cv_folds.data.fetch.web import Patience, TransferError, ignore, is_html, open_url, patiently
-from cv_folds.errors import DataError
+from cv_folds.errors import DataError, HamcvError
 from cv_folds.files import write_json
 
 _CHUNK = 2**18
@@ -51,7 +51,9 @@ def download(
     Raises
     ------
     TransferError
-        When the server does not send it, or the disk does not take it. What arrived is kept for the next call.
+        When the server does not send it. What arrived is kept for the next call.
+    HamcvError
+        When the disk does not take it; the same holds.
     DataError
         When the content has another checksum than the list of files says; it is deleted.
     """
@@ -116,7 +118,7 @@ def _attempt(part: _Part, limit: int, patience: Patience, progress: Callable[[in
                     stream.write(chunk)
                     progress(done)
         except OSError as error:
-            raise TransferError(
+            raise HamcvError(
                 f"{part.path}: cannot be written ({error.strerror or error}); what arrived is kept"
             ) from error
     if end is not None and done < end:

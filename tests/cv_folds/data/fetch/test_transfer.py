@@ -416,7 +416,7 @@ def test_a_full_disk_is_no_failure_of_the_server(transfer: Transfer, monkeypatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("cv_folds.data.fetch.transfer._refuse_page", full)
-    message = transfer.fails()
+    message = transfer.fails(HamcvError)
     assert "cannot be written (No space left on device); what arrived is kept" in message
     assert len(transfer.ranges) == 1
 
