@@ -107,7 +107,6 @@ def _attempt(part: _Part, limit: int, patience: Patience, progress: Callable[[in
         done = start
         try:
             with part.path.open("r+b") as stream:
-                stream.truncate(start)
                 stream.seek(start)
                 for chunk in _chunks(response, remote, patience):
                     if done == 0:

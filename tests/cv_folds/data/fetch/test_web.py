@@ -1,12 +1,23 @@
 from __future__ import annotations
 
+import io
 import socket
+import urllib.request
 from dataclasses import replace
+from http.client import HTTPMessage
 
 import pytest
 from dataverse_server import Dataverse, endless, redirect, silent, status
 
-from cv_folds.data.fetch.web import Patience, TransferError, check_server, open_url, patiently, read_bounded
+from cv_folds.data.fetch.web import (
+    Patience,
+    TransferError,
+    _Redirects,
+    check_server,
+    open_url,
+    patiently,
+    read_bounded,
+)
 from cv_folds.errors import UsageError
 
 
@@ -73,6 +84,15 @@ def test_redirects_in_a_circle_end(dataverse: Dataverse) -> None:
 def test_redirects_lead_to_web_addresses_only(dataverse: Dataverse, to: str) -> None:
     dataverse.faults["/x"] = redirect(to)
     assert not complaint(f"{dataverse.url}/x").again
+
+
+def test_redirects_do_not_lead_from_https_to_http() -> None:
+    request = urllib.request.Request("https://127.0.0.1/x")
+    with pytest.raises(TransferError, match="from https to http"):
+        _Redirects().redirect_request(request, io.BytesIO(), 302, "", HTTPMessage(), "http://127.0.0.1/x")
+    followed = _Redirects().redirect_request(request, io.BytesIO(), 302, "", HTTPMessage(), "https://127.0.0.1/y")
+    assert followed is not None
+    assert followed.full_url == "https://127.0.0.1/y"
 
 
 def test_the_body_of_a_redirect_is_not_read(dataverse: Dataverse) -> None:
