@@ -37,9 +37,9 @@ from dataverse_server import (
 )
 
 from cv_folds.data.fetch.published import HAM10000, ISIC2018_TEST, PublishedArchive, PublishedSet
-from cv_folds.data.ham10000 import read_ham10000
 from hamcv import fetching
 from hamcv.run_folder import LOCK_FILE
+from hamcv.sources import open_dataset
 
 Hamcv = Callable[..., Any]
 
@@ -127,7 +127,7 @@ def test_one_command_gets_everything_and_the_reader_reads_it(hamcv: Hamcv, mirro
     folder = Path("data/ham10000")
     table = mirror.server.contents[mirror.paths[METADATA]]
     assert content_of(folder) == published(PART_1, PART_2) | {METADATA: table}
-    dataset = read_ham10000(folder)
+    dataset = open_dataset(str(folder))
     assert dataset.image_ids.tolist() == [isic(number) for number in range(7)]
     info = hamcv("data", "info", folder)
     assert info.code == 0
@@ -152,7 +152,7 @@ def test_the_test_set_goes_beside_it(hamcv: Hamcv, mirror: Mirror) -> None:
     table = mirror.server.contents[mirror.paths[TEST_TABLE]]
     assert content_of(Path("ham-test")) == published(TEST_IMAGES) | {TEST_TABLE: table}
     assert "ISIC 2018 Task 3, test set: 2 images and their table in ham-test" in screen.out
-    assert read_ham10000(Path("ham")).root == Path("ham")
+    assert open_dataset("ham").root == Path("ham")
 
 
 def test_tables_are_asked_for_as_they_were_uploaded(hamcv: Hamcv, mirror: Mirror) -> None:
@@ -267,7 +267,7 @@ def test_the_steps_by_hand_work(hamcv: Hamcv, mirror: Mirror) -> None:
     screen = hamcv("data", "fetch", "ham", "--server", "http://127.0.0.1:1")
     assert screen.code == 0, screen.err
     assert "7 images and their table in ham; fetched and checked" in screen.out
-    assert len(read_ham10000(folder)) == 7
+    assert len(open_dataset(str(folder))) == 7
     # Whoever downloaded them decides about them.
     assert (folder / f"{PART_1}.zip").exists()
 
