@@ -14,30 +14,32 @@ from rich.console import Console
 from cv_folds.data.demo import write_demo_set
 from cv_folds.data.fetch.published import SERVER
 from cv_folds.data.fetch.web import Patience
+from cv_folds.data.readers import FORMATS
 from cv_folds.errors import HamcvError, UsageError
 from cv_folds.training.record import job_folder
 from hamcv import __version__
 from hamcv.combining import combine_again
 from hamcv.config import RunConfig, names_data, recipes, resolve
 from hamcv.fetching import FetchOptions, fetch
+from hamcv.data_screen import show_dataset
 from hamcv.folding import split
 from hamcv.job import prepare, run_job_alone
 from hamcv.outputs import check_output
 from hamcv.preflight import preflight
 from hamcv.run import RunOptions, run
 from hamcv.screens import (
-    show_dataset,
     show_demo_banner,
     show_doctor,
     show_fetched,
     show_folds,
     show_leaderboard,
+    show_notes,
     show_plan,
     show_prepared,
     show_recipes,
     show_written,
 )
-from hamcv.sources import USUAL_FOLDER, choose_data, open_dataset
+from hamcv.sources import USUAL_FOLDER, choose_data, open_dataset, open_with_options
 from hamcv.training import choose_engine
 
 app = typer.Typer(
@@ -58,8 +60,16 @@ DataOption: TypeAlias = Annotated[
     typer.Option(
         "--data",
         metavar="PATH",
-        help="Folder of HAM10000. Without it: HAMCV_DATA, else data/ham10000 here, else the built-in demo set.",
+        help="Folder of images. Without it: HAMCV_DATA, else data/ham10000 here, else the built-in demo set.",
     ),
+]
+FormatOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--format", metavar="|".join(FORMATS), help="Layout of the folder [default: auto, look at it]."),
+]
+ColumnsOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="columns.KEY=NAME", help="Column of a table of your own, e.g. columns.label=dx."),
 ]
 
 
@@ -67,6 +77,7 @@ DataOption: TypeAlias = Annotated[
 def run_command(
     *,
     data: DataOption = None,
+    layout: FormatOption = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Run folder [default: runs/DATA-RECIPE].")] = None,
     folds: Annotated[int | None, typer.Option(help="Number of lesion-grouped folds [default: 5].")] = None,
     recipe: Annotated[
@@ -118,6 +129,7 @@ def run_command(
         data,
         recipe,
         {
+            "format": layout,
             "folds": folds,
             "backbones": None if backbones is None else [name.strip() for name in backbones.split(",")],
             "training.image_size": image_size,
@@ -219,14 +231,17 @@ def folds_command(
     out: Annotated[Path, typer.Option(metavar="FILE.csv", help="Where to write.")],
     *,
     data: DataOption = None,
+    layout: FormatOption = None,
     folds: Annotated[int, typer.Option(help="Number of folds.")] = 5,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the folds.")] = 0,
+    assignments: ColumnsOption = None,
 ) -> None:
     """Write stratified, lesion-grouped folds as CSV: image_id, lesion_id, group, label, fold."""
     check_output(out)
-    dataset = open_dataset(choose_data(data).data)
+    dataset = open_with_options(choose_data(data).data, layout, assignments)
     if dataset.demo:
         show_demo_banner(_stderr())
+    show_notes(dataset.notes, _stderr())
     made = split(dataset, n_folds=folds, seed=seed).folds
     made.write_csv(out)
     show_folds(made, Console())
@@ -252,9 +267,14 @@ def fetch_command(
 
 
 @data_app.command("info")
-def info_command(path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder of a data set.")]) -> None:
+def info_command(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder of a data set.")],
+    *,
+    layout: FormatOption = None,
+    assignments: ColumnsOption = None,
+) -> None:
     """Print what was understood: classes, lesions, missing values, image sizes, unreadable files."""
-    show_dataset(open_dataset(str(path.absolute())), Console())
+    show_dataset(open_with_options(str(path.absolute()), layout, assignments), Console(), _stderr())
 
 
 @data_app.command("demo")
@@ -266,7 +286,7 @@ def demo_command(
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"{path}: exists and is not empty; name a new folder")
     write_demo_set(path, seed=seed)
-    show_dataset(open_dataset(str(path.absolute())), Console())
+    show_dataset(open_dataset(str(path.absolute())), Console(), _stderr())
 
 
 @recipes_app.callback()

@@ -12,6 +12,8 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from cv_folds.data.readers import AUTO, FORMATS
+from cv_folds.data.settings import ColumnSettings
 from cv_folds.errors import UsageError, list_rows
 from cv_folds.training.backbones import DEFAULT_BACKBONES, check_backbone
 from cv_folds.training.settings import TrainingSettings
@@ -32,6 +34,10 @@ class RunConfig(BaseModel):
     """Name of the recipe that the settings started from."""
     data: str = DEMO
     """Folder of the data, or ``demo``."""
+    format: str = AUTO
+    """Layout of the folder; ``auto`` looks at it."""
+    columns: ColumnSettings = ColumnSettings()
+    """Which columns a plain table, or a table of groups, has."""
     limit_lesions: int | None = Field(default=None, ge=1)
     """Work on a random subset of about this many lesions."""
     folds: int = Field(default=5, ge=2, le=100)
@@ -66,6 +72,13 @@ class RunConfig(BaseModel):
         if not data.strip():
             raise ValueError("name a folder, or demo")
         return data if data == DEMO else str(Path(data).expanduser().absolute())
+
+    @field_validator("format")
+    @classmethod
+    def _known_format(cls, layout: str) -> str:
+        if layout not in FORMATS:
+            raise ValueError(f"must be one of {', '.join(FORMATS)}")
+        return layout
 
     @field_validator("weights")
     @classmethod

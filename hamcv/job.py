@@ -35,6 +35,8 @@ class Prepared:
     """They are numbered from 0."""
     demo: bool
     """True for the generated demo set."""
+    notes: tuple[str, ...]
+    """What everyone who uses the data should be told."""
 
 
 def prepare(config: RunConfig, folder: Path, *, overwrite: bool, console: Console) -> Prepared:
@@ -62,7 +64,8 @@ def prepare(config: RunConfig, folder: Path, *, overwrite: bool, console: Consol
         decode(found.dataset, config.training.image_size, console)
         begin()
         write_folds(folder, found)
-    return Prepared(folder=folder, n_jobs=count_jobs(config), demo=found.dataset.demo)
+    dataset = found.dataset
+    return Prepared(folder=folder, n_jobs=count_jobs(config), demo=dataset.demo, notes=dataset.notes)
 
 
 def write_folds(folder: Path, found: Preflight) -> None:

@@ -43,7 +43,13 @@ def preflight(config: RunConfig, *, download: bool, backbones: Sequence[str] | N
     UsageError, DataError
         With the mend.
     """
-    dataset = open_dataset(config.data, limit_lesions=config.limit_lesions, seed=config.seed)
+    dataset = open_dataset(
+        config.data,
+        format=config.format,
+        columns=config.columns,
+        limit_lesions=config.limit_lesions,
+        seed=config.seed,
+    )
     made = split(dataset, n_folds=config.folds, seed=config.seed)
     for fold in range(config.folds):
         inner_split(made.folds, fold, parts=config.training.validation_parts, seed=config.seed)

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from cv_folds.data.dataset import LesionDataset
 from cv_folds.data.fetch.published import CITATION, LICENCE
-from cv_folds.errors import DataError, list_rows
-from cv_folds.images import decode_rgb
 from cv_folds.scheduling.engine import Engine
 from cv_folds.splits import Folds
 from hamcv.config import Recipe, RunConfig
@@ -65,47 +60,10 @@ def show_written(files: Sequence[Path], console: Console) -> None:
         console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
 
 
-def show_dataset(dataset: LesionDataset, console: Console) -> None:
-    """Print what a reader understood, and decode every image to find unreadable ones.
-
-    Raises
-    ------
-    DataError
-        After everything was printed, when images cannot be decoded.
-    """
-    if dataset.demo:
-        show_demo_banner(console)
-    console.print(f"{dataset.root}", markup=False, highlight=False, soft_wrap=True)
-    console.print(
-        f"{len(dataset)} images of {dataset.n_lesions} lesions, fingerprint {dataset.fingerprint[:16]}", highlight=False
-    )
-    table = Table("class", "images", "share", "lesions", box=SIMPLE_HEAD, pad_edge=False)
-    lesions = dataset.lesion_counts()
-    for name, images in dataset.class_counts().items():
-        table.add_row(name, str(images), f"{images / len(dataset):.1%}", str(lesions[name]))
-    console.print(table)
-    per_lesion = Counter(Counter(dataset.lesion_ids.tolist()).values())
-    console.print(
-        "images per lesion: " + ", ".join(f"{n} x {size}" for size, n in sorted(per_lesion.items())), highlight=False
-    )
-    columns = {"dx_type": dataset.dx_types, "sex": dataset.sexes, "localization": dataset.localizations}
-    missing = {"age": int(np.isnan(dataset.ages).sum())} | {
-        name: int(np.isin(values, ("", "unknown")).sum()) for name, values in columns.items()
-    }
-    console.print("missing or unknown: " + ", ".join(f"{key} {n}" for key, n in missing.items()), highlight=False)
-    sizes: Counter[str] = Counter()
-    unreadable = []
-    for path in dataset.paths:
-        try:
-            image = decode_rgb(path)
-        except DataError as error:
-            unreadable.append(str(error))
-        else:
-            sizes[f"{image.width}x{image.height}"] += 1
-    console.print("sizes: " + ", ".join(f"{size} ({n})" for size, n in sizes.most_common(8)), highlight=False)
-    if unreadable:
-        raise DataError(f"{len(unreadable)} images cannot be used:\n" + list_rows(unreadable))
-    console.print("every image can be read", highlight=False)
+def show_notes(notes: Sequence[str], console: Console) -> None:
+    """Print what everyone who uses the data should be told."""
+    for note in notes:
+        console.print(f"note: {note}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def show_fetched(sets: Sequence[FetchedSet], console: Console) -> None:
@@ -140,6 +98,7 @@ def show_plan(config: RunConfig, found: Preflight, engine: Engine, console: Cons
     console.print(
         f"{dataset.root}: {len(dataset)} images of {dataset.n_lesions} lesions", highlight=False, soft_wrap=True
     )
+    show_notes(dataset.notes, console)
     show_folds(found.split.folds, console)
     for backbone, weights in found.weights.items():
         start = "random weights" if weights is None else str(weights.path)
@@ -154,6 +113,7 @@ def show_prepared(prepared: Prepared, console: Console) -> None:
     """Print how to run the jobs of a prepared folder."""
     if prepared.demo:
         show_demo_banner(console)
+    show_notes(prepared.notes, console)
     console.print(
         f"{prepared.folder}: {prepared.n_jobs} jobs are ready: hamcv job {prepared.folder} INDEX, "
         f"INDEX from 0 to {prepared.n_jobs - 1}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import numpy as np
 from cv_folds.data.cache import cache_root
 from cv_folds.data.dataset import LesionDataset
 from cv_folds.data.demo import DEMO_LESION_PREFIX, demo_folder
-from cv_folds.data.ham10000 import read_ham10000
-from hamcv.config import DEMO
+from cv_folds.data.readers import AUTO, read_dataset
+from cv_folds.data.settings import ColumnSettings
+from cv_folds.errors import UsageError
+from hamcv.config import DEMO, resolve
 
 USUAL_FOLDER = Path("data", "ham10000")
 
@@ -43,24 +46,65 @@ def choose_data(option: str | None) -> DataChoice:
     return DataChoice(data=DEMO, reason=f"no --data, no HAMCV_DATA and no {USUAL_FOLDER} here: the built-in demo set")
 
 
-def open_dataset(data: str, *, limit_lesions: int | None = None, seed: int = 0) -> LesionDataset:
+def open_dataset(
+    data: str,
+    *,
+    format: str = AUTO,  # noqa: A002 - named as its option is
+    columns: ColumnSettings | None = None,
+    limit_lesions: int | None = None,
+    seed: int = 0,
+) -> LesionDataset:
     """Read the dataset that `DataChoice.data` names.
+
+    Parameters
+    ----------
+    data : str
+        A folder, or ``demo``.
+    format : str
+        Its layout, one of `cv_folds.data.readers.FORMATS`.
+    columns : ColumnSettings, optional
+        Which columns a plain table, or a table of groups, has.
+    limit_lesions : int, optional
+        Keep a random subset of about this many lesions.
+    seed : int
+        Of the subset.
 
     Raises
     ------
+    UsageError
+        When there is no such format, or one is forced on the demo set.
     DataError
-        When the folder cannot be read as HAM10000.
+        When the folder cannot be read.
     """
     if data == DEMO:
-        dataset = read_ham10000(demo_folder(cache_root()), name=DEMO, demo=True)
+        if format not in (AUTO, "ham10000"):
+            raise UsageError(f"--format {format}: the demo set is in the layout ham10000; name a folder with --data")
+        dataset = read_dataset(demo_folder(cache_root()), layout="ham10000", name=DEMO, demo=True)
     else:
-        dataset = read_ham10000(Path(data), name=Path(data).name)
+        dataset = read_dataset(Path(data), layout=format, columns=columns)
         # A demo set that was written to a folder of the user's stays one.
         generated = all(lesion.startswith(DEMO_LESION_PREFIX) for lesion in dataset.lesion_ids.tolist())
         dataset = replace(dataset, demo=generated)
     if limit_lesions is not None:
         dataset = dataset.limit_lesions(limit_lesions, np.random.default_rng([seed, limit_lesions]))
     return dataset
+
+
+def open_with_options(data: str, layout: str | None, assignments: Sequence[str] | None) -> LesionDataset:
+    """Read a dataset with ``--format`` and ``--set columns.KEY=NAME``, for commands without further settings.
+
+    Raises
+    ------
+    UsageError
+        When an assignment sets something else, or a setting is wrong.
+    DataError
+        When the folder cannot be read.
+    """
+    given = list(assignments or [])
+    if other := [text for text in given if not text.strip().startswith("columns.")]:
+        raise UsageError(f"--set {', '.join(other)}: this command takes columns.KEY=NAME only")
+    config = resolve("default", {"data": data, "format": layout}, given)
+    return open_dataset(config.data, format=config.format, columns=config.columns)
 
 
 def _absolute(folder: str) -> str:

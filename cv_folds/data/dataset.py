@@ -29,7 +29,9 @@ class LesionDataset:
     image_ids: StrArray
     """(n,) unique image ids."""
     lesion_ids: StrArray
-    """(n,) lesion ids as the data give them."""
+    """(n,) lesion ids as the data give them; the image's own id where they give none."""
+    lesion_given: BoolArray
+    """(n,) False where the data name no lesion, so that the image is a group of its own."""
     labels: IntArray
     """(n,) index into `classes`."""
     classes: tuple[str, ...]
@@ -44,6 +46,12 @@ class LesionDataset:
     """(n,) body site as given; empty where not given."""
     paths: tuple[Path, ...]
     """(n,) image files."""
+    parts: StrArray
+    """(n,) ``train``, ``val`` or ``test`` where the layout itself gives a split; else empty."""
+    layout: str
+    """Name of the layout that was read."""
+    reader_notes: tuple[str, ...]
+    """What the reader left out or took for granted."""
     fingerprint: str = field(init=False)
     """SHA-256 over ids, lesions, diagnoses and file sizes: the same on every machine that has the same data."""
 
@@ -69,6 +77,15 @@ class LesionDataset:
         """Number of distinct lesion ids."""
         return len(np.unique(self.lesion_ids))
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What everyone who uses the data should be told, a line each."""
+        without = int((~self.lesion_given).sum())
+        if not without:
+            return self.reader_notes
+        how_many = f"{without} of {len(self)} images name" if without > 1 else f"1 of {len(self)} images names"
+        return (*self.reader_notes, f"{how_many} no lesion: each is its own group")
+
     def class_counts(self) -> dict[str, int]:
         """Return the number of images of each class, in class order."""
         counts = np.bincount(self.labels, minlength=len(self.classes))
@@ -86,12 +103,14 @@ class LesionDataset:
             self,
             image_ids=frozen(self.image_ids[keep]),
             lesion_ids=frozen(self.lesion_ids[keep]),
+            lesion_given=frozen(self.lesion_given[keep]),
             labels=frozen(self.labels[keep]),
             dx_types=frozen(self.dx_types[keep]),
             ages=frozen(self.ages[keep]),
             sexes=frozen(self.sexes[keep]),
             localizations=frozen(self.localizations[keep]),
             paths=tuple(path for path, kept in zip(self.paths, keep.tolist(), strict=True) if kept),
+            parts=frozen(self.parts[keep]),
         )
 
     def limit_lesions(self, n_lesions: int, generator: np.random.Generator) -> LesionDataset:
@@ -134,7 +153,7 @@ class ImageRow:
     image_id: str
     """Image id as given."""
     lesion_id: str
-    """Lesion id as given."""
+    """Lesion id as given; empty where not given."""
     diagnosis: str
     """Class name as given."""
     dx_type: str
@@ -147,10 +166,19 @@ class ImageRow:
     """Body site as given; empty where not given."""
     path: Path
     """The image file."""
+    part: str = ""
+    """``train``, ``val`` or ``test`` where the layout gives a split."""
 
 
 def build_dataset(
-    rows: Sequence[ImageRow], *, name: str, root: Path, demo: bool, problems: Sequence[str] = ()
+    rows: Sequence[ImageRow],
+    *,
+    name: str,
+    root: Path,
+    demo: bool,
+    problems: Sequence[str] = (),
+    layout: str = "",
+    notes: Sequence[str] = (),
 ) -> LesionDataset:
     """Check the rows together, sort them by image id and number the classes by name.
 
@@ -162,6 +190,10 @@ def build_dataset(
         As in `LesionDataset`.
     problems : sequence of str
         Bad rows that the reader saw; reported together with those found here.
+    layout : str
+        Name of the layout.
+    notes : sequence of str
+        What the reader left out or took for granted.
 
     Raises
     ------
@@ -175,13 +207,15 @@ def build_dataset(
     if not rows:
         raise DataError(f"{root}: the metadata names no image")
     ordered = sorted(rows, key=lambda row: row.image_id)
+    lesions = {row.lesion_id for row in ordered}
     classes, labels = np.unique(np.array([row.diagnosis for row in ordered], dtype=np.str_), return_inverse=True)
     return LesionDataset(
         name=name,
         root=root,
         demo=demo,
         image_ids=frozen([row.image_id for row in ordered], np.str_),
-        lesion_ids=frozen([row.lesion_id for row in ordered], np.str_),
+        lesion_ids=frozen([row.lesion_id or _own_lesion(row.image_id, lesions) for row in ordered], np.str_),
+        lesion_given=frozen([bool(row.lesion_id) for row in ordered], np.bool_),
         labels=frozen(labels, np.int64),
         classes=tuple(classes.tolist()),
         dx_types=frozen([row.dx_type for row in ordered], np.str_),
@@ -189,7 +223,17 @@ def build_dataset(
         sexes=frozen([row.sex for row in ordered], np.str_),
         localizations=frozen([row.localization for row in ordered], np.str_),
         paths=tuple(row.path for row in ordered),
+        parts=frozen([row.part for row in ordered], np.str_),
+        layout=layout,
+        reader_notes=tuple(notes),
     )
+
+
+def _own_lesion(image_id: str, lesions: set[str]) -> str:
+    """Return the image's own id, changed only where it would join a lesion that has the same id by chance."""
+    while image_id in lesions:
+        image_id += "_own"
+    return image_id
 
 
 def _repeated_images(rows: Sequence[ImageRow]) -> list[str]:
@@ -206,7 +250,7 @@ def _lesions_with_two_diagnoses(rows: Sequence[ImageRow]) -> list[str]:
     first: dict[str, ImageRow] = {}
     problems = []
     for row in rows:
-        other = first.setdefault(row.lesion_id, row)
+        other = first.setdefault(row.lesion_id, row) if row.lesion_id else row
         if other.diagnosis != row.diagnosis:
             problems.append(
                 f"{row.where}: lesion {row.lesion_id} is {row.diagnosis} here but {other.diagnosis} in {other.where}"

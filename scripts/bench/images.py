@@ -13,7 +13,7 @@ from PIL import Image
 
 from cv_folds.data.cache import decoded_pixels
 from cv_folds.data.demo import write_demo_set
-from cv_folds.data.ham10000 import read_ham10000
+from cv_folds.data.readers import read_dataset
 
 FILE_SIZE = (600, 450)
 """Width and height of HAM10000's files."""
@@ -60,7 +60,7 @@ def generate(folder: Path, *, n_images: int) -> Path:
 
 def prepare(data: Path, scratch: Path, *, image_size: int, n_images: int, workers: int) -> BenchImages:
     """Decode about `n_images` of a folder of HAM10000 and link their files into class folders."""
-    dataset = read_ham10000(data, name="bench")
+    dataset = read_dataset(data, name="bench")
     if len(dataset) > n_images:
         n_lesions = len(set(dataset.lesion_ids.tolist()))
         dataset = dataset.limit_lesions(n_lesions * n_images // len(dataset), np.random.default_rng(0))

@@ -14,7 +14,7 @@ from cv_folds_samples import metadata_row, random_image, write_layout
 from cv_folds.data import cache
 from cv_folds.data.cache import cache_root, decoded_pixels
 from cv_folds.data.dataset import LesionDataset
-from cv_folds.data.ham10000 import read_ham10000
+from cv_folds.data.readers import read_dataset
 from cv_folds.errors import DataError, HamcvError
 from cv_folds.images import decode_rgb, to_pixels
 
@@ -24,7 +24,7 @@ N = 9
 @pytest.fixture
 def dataset(tmp_path: Path) -> LesionDataset:
     rows = [metadata_row(f"ISIC_{index}", f"HAM_{index}", "nv") for index in range(N)]
-    return read_ham10000(write_layout(tmp_path / "ham", rows))
+    return read_dataset(write_layout(tmp_path / "ham", rows))
 
 
 @pytest.fixture

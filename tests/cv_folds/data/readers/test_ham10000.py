@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from cv_folds_samples import COLUMNS, metadata_row, random_image, table_text, write_layout
 
-from cv_folds.data.ham10000 import read_ham10000
+from cv_folds.data.readers import read_dataset
 from cv_folds.errors import DataError
 
 ROWS = [
@@ -20,13 +20,13 @@ ROWS = [
 
 def complaint(root: Path) -> str:
     with pytest.raises(DataError) as caught:
-        read_ham10000(root)
+        read_dataset(root)
     assert caught.value.exit_code == 3
     return str(caught.value)
 
 
 def test_every_column_arrives_ordered_by_image_id(tmp_path):
-    dataset = read_ham10000(write_layout(tmp_path / "ham", ROWS), name="mine")
+    dataset = read_dataset(write_layout(tmp_path / "ham", ROWS), name="mine")
     assert (dataset.name, dataset.demo, dataset.root) == ("mine", False, tmp_path / "ham")
     assert dataset.image_ids.tolist() == ["ISIC_1", "ISIC_2", "ISIC_3"]
     assert dataset.lesion_ids.tolist() == ["HAM_0", "HAM_0", "HAM_1"]
@@ -44,9 +44,9 @@ def test_every_column_arrives_ordered_by_image_id(tmp_path):
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
 @pytest.mark.parametrize("start", ["", "\ufeff"])
 def test_any_separator_line_end_and_byte_order_mark_read_alike(tmp_path, name, separator, line_end, start):
-    plain = read_ham10000(write_layout(tmp_path / "plain", ROWS))
+    plain = read_dataset(write_layout(tmp_path / "plain", ROWS))
     text = start + table_text(ROWS, separator=separator, line_end=line_end)
-    other = read_ham10000(write_layout(tmp_path / "other", ROWS, name=name, text=text))
+    other = read_dataset(write_layout(tmp_path / "other", ROWS, name=name, text=text))
     assert other.fingerprint == plain.fingerprint
     for column in ("image_ids", "lesion_ids", "labels", "dx_types", "ages", "sexes", "localizations"):
         np.testing.assert_array_equal(getattr(other, column), getattr(plain, column))
@@ -55,13 +55,13 @@ def test_any_separator_line_end_and_byte_order_mark_read_alike(tmp_path, name, s
 @pytest.mark.parametrize("name", ["HAM10000_metadata.tsv", "HAM10000_metadata.tab", "HAM10000_metadata.txt"])
 def test_table_names_of_the_mirrors(tmp_path, name):
     root = write_layout(tmp_path / "ham", ROWS, name=name, text=table_text(ROWS, separator="\t"))
-    assert len(read_ham10000(root)) == 3
+    assert len(read_dataset(root)) == 3
 
 
 def test_table_may_lie_below_the_folder_and_twice_when_equal(tmp_path):
     root = write_layout(tmp_path / "ham", ROWS, name="HAM10000_images_part_1/HAM10000_metadata.csv")
     (root / "HAM10000_metadata").write_text(table_text(ROWS))
-    assert len(read_ham10000(root)) == 3
+    assert len(read_dataset(root)) == 3
     (root / "HAM10000_metadata").write_text(table_text(ROWS[:2]))
     message = complaint(root)
     assert "HAM10000_images_part_1/HAM10000_metadata.csv" in message
@@ -73,7 +73,7 @@ def test_header_case_blanks_order_and_further_columns_do_not_matter(tmp_path):
     text = table_text(
         [row | {"extra": "x"} for row in ROWS], columns=columns, header=(" DX", "Image_ID", "extra", "lesion_id ")
     )
-    dataset = read_ham10000(write_layout(tmp_path / "ham", ROWS, text=text))
+    dataset = read_dataset(write_layout(tmp_path / "ham", ROWS, text=text))
     assert dataset.labels.tolist() == [0, 0, 1]
     assert np.isnan(dataset.ages).all()
     assert set(dataset.sexes.tolist()) == {""}
@@ -81,7 +81,7 @@ def test_header_case_blanks_order_and_further_columns_do_not_matter(tmp_path):
 
 def test_ids_and_classes_stay_text(tmp_path):
     rows = [metadata_row("001", "007", "NA"), metadata_row("01", "07", "nan"), metadata_row("1", "7", "1e3")]
-    dataset = read_ham10000(write_layout(tmp_path / "ham", rows))
+    dataset = read_dataset(write_layout(tmp_path / "ham", rows))
     assert dataset.image_ids.tolist() == ["001", "01", "1"]
     assert dataset.lesion_ids.tolist() == ["007", "07", "7"]
     assert dataset.classes == ("1e3", "NA", "nan")
@@ -94,7 +94,7 @@ def test_image_extensions_in_any_case(tmp_path, suffix):
     (folder,) = root.glob("HAM*part_1")
     (folder / "ISIC_1.png").unlink()
     random_image(1).save(folder / f"ISIC_1{suffix}")
-    assert read_ham10000(root).paths[0].name == f"ISIC_1{suffix}"
+    assert read_dataset(root).paths[0].name == f"ISIC_1{suffix}"
 
 
 def test_the_same_file_twice_is_taken_once_and_different_ones_are_refused(tmp_path):
@@ -104,7 +104,7 @@ def test_the_same_file_twice_is_taken_once_and_different_ones_are_refused(tmp_pa
     again.mkdir()
     content = (folder / "ISIC_1.png").read_bytes()
     (again / "ISIC_1.png").write_bytes(content)
-    assert read_ham10000(root).paths[0] == folder / "ISIC_1.png"
+    assert read_dataset(root).paths[0] == folder / "ISIC_1.png"
     (again / "ISIC_1.png").write_bytes(content + b" ")
     message = complaint(root)
     assert "image ISIC_1 has several different files" in message
@@ -116,7 +116,7 @@ def test_files_without_a_row_are_left_out(tmp_path):
     root = write_layout(tmp_path / "ham", ROWS)
     random_image(9).save(root / "figure.png")
     (root / "._ISIC_1.png").write_bytes(b"what macOS leaves beside a file")
-    assert len(read_ham10000(root)) == 3
+    assert len(read_dataset(root)) == 3
 
 
 def test_missing_folder(tmp_path):
@@ -174,7 +174,7 @@ def test_a_quote_that_is_never_closed_in_the_header(tmp_path):
 
 def test_quoted_fields(tmp_path):
     rows = [ROWS[0], ROWS[1] | {"localization": '"back, left ""side"""'}, ROWS[2] | {"dx": '"mel"'}]
-    dataset = read_ham10000(write_layout(tmp_path / "ham", ROWS, text=table_text(rows)))
+    dataset = read_dataset(write_layout(tmp_path / "ham", ROWS, text=table_text(rows)))
     assert dataset.localizations[0] == 'back, left "side"'
     assert dataset.classes == ("mel", "nv")
 
