@@ -30,9 +30,15 @@ class Listing:
         return tuple(path for path in self.files if path.suffix.lower() in IMAGE_SUFFIXES)
 
     @cached_property
+    def others(self) -> tuple[Path, ...]:
+        """Files that are no images."""
+        images = set(self.images)
+        return tuple(path for path in self.files if path not in images)
+
+    @cached_property
     def tables(self) -> tuple[Path, ...]:
         """Files with the extension of a table, in any case."""
-        return tuple(path for path in self.files if path.suffix.lower() in TABLE_SUFFIXES)
+        return tuple(path for path in self.others if path.suffix.lower() in TABLE_SUFFIXES)
 
     @cached_property
     def by_stem(self) -> dict[str, tuple[Path, ...]]:
@@ -56,11 +62,8 @@ class Listing:
         DataError
             When several are there and they differ.
         """
-        found = [
-            path
-            for path in self.files
-            if path.suffix.lower() in TABLE_SUFFIXES | {""} and path.stem.lower() == name.lower()
-        ]
+        suffixes = TABLE_SUFFIXES | {""}
+        found = [path for path in self.others if path.stem.lower() == name.lower() and path.suffix.lower() in suffixes]
         if len({path.read_bytes() for path in found} if len(found) > 1 else found) > 1:
             raise DataError(
                 f"{self.root}: several metadata tables that differ; keep one:\n" + list_rows([str(p) for p in found])
@@ -102,13 +105,12 @@ class Listing:
             return "  nothing"
         folders = _grouped((self.relative(path).rpartition("/")[0] or ".", path) for path in self.images)
         lines = [f"{folder}: {_some([path.name for path in images])}" for folder, images in sorted(folders.items())]
-        named = [path for path in self.files if path.suffix.lower() not in IMAGE_SUFFIXES]
-        for path in named[:8]:
+        for path in self.others[:8]:
             header = read_header(path) if path.suffix.lower() in TABLE_SUFFIXES | {""} else ()
             columns = f", with columns {', '.join(header[:12])}" if len(header) > 1 else ""
             lines.append(self.relative(path) + columns)
-        if len(named) > 8:
-            lines.append(f"{len(named) - 8} more files")
+        if len(self.others) > 8:
+            lines.append(f"{len(self.others) - 8} more files")
         return list_rows(lines)
 
 
