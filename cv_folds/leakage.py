@@ -69,6 +69,10 @@ class Audit(_Record):
     doubtful_pairs: tuple[ImagePair, ...]
     """Left apart, for a person to look at."""
 
+    def with_check(self, check: AuditCheck) -> Audit:
+        """Return the same audit with one check more."""
+        return self.model_copy(update={"checks": (*self.checks, check)})
+
     def write(self, path: Path) -> None:
         """Write ``audit.json`` atomically."""
         write_json(path, self.model_dump(mode="json", by_alias=True))
@@ -183,4 +187,17 @@ def _no_group_in_two_folds(code: str, title: str, groups: StrArray, folds: IntAr
         severity="error",
         status="failed" if torn else "passed",
         detail=f"{len(torn)} of {len(set(groups.tolist()))} stand in more than one fold",
+    )
+
+
+def lesions_given(dataset: LesionDataset) -> AuditCheck:
+    """Check whether the data name the lesion of every image: without it, nothing keeps its images together."""
+    without = int((~dataset.lesion_given).sum())
+    return AuditCheck(
+        code="L010",
+        title="Do the data name the lesion of every image?",
+        severity="warning",
+        status="failed" if without else "passed",
+        detail=f"{without} of {len(dataset)} images name no lesion"
+        + (": each is its own group, so that images of one lesion may stand in two folds" if without else ""),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
+from rich.columns import Columns
 from rich.console import Console
 from rich.table import Table
 
@@ -49,9 +50,8 @@ def show_dataset(dataset: LesionDataset, console: Console, progress: Console) ->
     )
     show_notes(dataset.notes, console)
     console.print(_classes(dataset))
-    console.print(_lesions(dataset, found))
-    console.print(_missing(dataset, found))
-    console.print(_sizes(found))
+    # Side by side as far as the terminal is wide enough.
+    console.print(Columns([_lesions(found), _missing(found), _sizes(found)], padding=(0, 3)))
     if found.unreadable:
         raise DataError(f"{len(found.unreadable)} images cannot be used:\n" + list_rows(found.unreadable))
     console.print("every image can be read", highlight=False)
@@ -78,24 +78,23 @@ def _classes(dataset: LesionDataset) -> Table:
     return table
 
 
-def _lesions(dataset: LesionDataset, found: DatasetSurvey) -> Table:
-    table = _table("images per lesion", "lesions", "images", "share")
+def _lesions(found: DatasetSurvey) -> Table:
+    table = _table("images per lesion", "lesions", "images")
     rows = list(found.images_per_lesion.items())
     shown, rest = (rows, []) if len(rows) <= MOST_ROWS else (rows[: MOST_ROWS - 1], rows[MOST_ROWS - 1 :])
     for size, lesions in shown:
-        table.add_row(str(size), str(lesions), str(size * lesions), f"{size * lesions / len(dataset):.1%}")
+        table.add_row(str(size), str(lesions), str(size * lesions))
     if rest:
         images = sum(size * lesions for size, lesions in rest)
         lesions = sum(lesions for _, lesions in rest)
-        table.add_row(f"{rest[0][0]} to {rest[-1][0]}", str(lesions), str(images), f"{images / len(dataset):.1%}")
+        table.add_row(f"{rest[0][0]} to {rest[-1][0]}", str(lesions), str(images))
     return table
 
 
-def _missing(dataset: LesionDataset, found: DatasetSurvey) -> Table:
-    table = _table("column", "missing", "share", '"unknown"')
+def _missing(found: DatasetSurvey) -> Table:
+    table = _table("column", "missing", "unknown")
     for column in found.columns:
-        share = f"{column.missing / len(dataset):.1%}"
-        table.add_row(column.name, str(column.missing), share, str(column.unknown))
+        table.add_row(column.name, str(column.missing), str(column.unknown))
     return table
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from cv_folds.errors import JobFailedError, UsageError
-from cv_folds.leakage import audit_folds
+from cv_folds.leakage import audit_folds, lesions_given
 from cv_folds.scheduling.outcome import JobOutcome, run_contained, succeeded
 from cv_folds.scheduling.threads import cpu_cores
 from cv_folds.training.jobs import finished
@@ -71,7 +71,8 @@ def prepare(config: RunConfig, folder: Path, *, overwrite: bool, console: Consol
 def write_folds(folder: Path, found: Preflight) -> None:
     """Write ``folds.csv`` and ``audit.json``."""
     found.split.folds.write_csv(folder / "folds.csv")
-    audit_folds(found.split.folds, found.split.merged).write(folder / "audit.json")
+    audit = audit_folds(found.split.folds, found.split.merged)
+    audit.with_check(lesions_given(found.dataset)).write(folder / "audit.json")
 
 
 def run_job_alone(folder: Path, index: int, console: Console) -> JobOutcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,8 @@ def predict_files(source: Path, images: Sequence[Path], *, device: str, views: i
         except DataError as error:
             unreadable.append(str(error))
             continue
-        sets = " ".join(prediction.prediction_set)
+        # Names of classes may hold blanks; those are quoted, all others stand as they are.
+        sets = shlex.join(prediction.prediction_set)
         writer.writerow([path, prediction.label, sets, prediction.spread, *prediction.probabilities.tolist()])
     return PredictionTable(
         csv=text.getvalue(), unreadable=tuple(unreadable), demo=predictor.bundle.manifest.training_data.demo
