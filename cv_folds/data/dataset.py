@@ -207,14 +207,13 @@ def build_dataset(
     if not rows:
         raise DataError(f"{root}: the metadata names no image")
     ordered = sorted(rows, key=lambda row: row.image_id)
-    lesions = {row.lesion_id for row in ordered}
     classes, labels = np.unique(np.array([row.diagnosis for row in ordered], dtype=np.str_), return_inverse=True)
     return LesionDataset(
         name=name,
         root=root,
         demo=demo,
         image_ids=frozen([row.image_id for row in ordered], np.str_),
-        lesion_ids=frozen([row.lesion_id or _own_lesion(row.image_id, lesions) for row in ordered], np.str_),
+        lesion_ids=frozen(_lesion_names(ordered), np.str_),
         lesion_given=frozen([bool(row.lesion_id) for row in ordered], np.bool_),
         labels=frozen(labels, np.int64),
         classes=tuple(classes.tolist()),
@@ -229,11 +228,19 @@ def build_dataset(
     )
 
 
-def _own_lesion(image_id: str, lesions: set[str]) -> str:
-    """Return the image's own id, changed only where it would join a lesion that has the same id by chance."""
-    while image_id in lesions:
-        image_id += "_own"
-    return image_id
+def _lesion_names(rows: Sequence[ImageRow]) -> list[str]:
+    """Return each row's lesion, or its image id, changed where it would join a lesion of the same name by chance."""
+    lesions = {row.lesion_id for row in rows}
+    taken = lesions | {row.image_id for row in rows}
+    names = []
+    for row in rows:
+        name = row.lesion_id or row.image_id
+        if not row.lesion_id and name in lesions:
+            while name in taken:
+                name += "_own"
+            taken.add(name)
+        names.append(name)
+    return names
 
 
 def _repeated_images(rows: Sequence[ImageRow]) -> list[str]:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
@@ -83,6 +83,42 @@ def test_problems_of_the_reader_stand_with_those_across_rows(tmp_path, file):
     assert "image id a occurs again (first: row of a)" in message
     assert "lesion L is mel here but nv in row of a" in message
     assert "lesion L is bkl here but nv in row of a" in message
+
+
+def test_an_image_without_a_lesion_is_a_group_of_its_own(tmp_path, file):
+    rows = [
+        image_row("a", "", "nv", file),
+        image_row("b", "", "mel", file),
+        image_row("c", "b", "nv", file),
+        replace(image_row("d", "b", "nv", file), part="test"),
+    ]
+    dataset = build_dataset(rows, name="x", root=tmp_path, demo=False, layout="csv", notes=["one"])
+    # Lesion b is another one than image b.
+    assert dataset.lesion_ids.tolist() == ["a", "b_own", "b", "b"]
+    assert dataset.lesion_given.tolist() == [False, False, True, True]
+    assert dataset.parts.tolist() == ["", "", "", "test"]
+    assert (dataset.layout, dataset.n_lesions) == ("csv", 3)
+    assert dataset.notes == ("one", "2 of 4 images name no lesion: each is its own group")
+    subset = dataset.select(dataset.lesion_given)
+    assert subset.notes == ("one",)
+    assert subset.parts.tolist() == ["", "test"]
+    few = dataset.limit_lesions(1, np.random.default_rng(0))
+    assert few.lesion_given.tolist() == dataset.lesion_given.tolist()
+
+
+def test_two_images_without_a_lesion_never_share_one(tmp_path, file):
+    named = [("b", ""), ("b_own", ""), ("c", "b"), ("d", "b_own"), ("e", "")]
+    rows = [image_row(image, lesion, "nv", file) for image, lesion in named]
+    dataset = build_dataset(rows, name="x", root=tmp_path, demo=False)
+    assert dataset.n_lesions == 5
+    assert dataset.lesion_ids[-1] == "e"
+
+
+def test_the_fingerprint_is_of_images_lesions_and_diagnoses_alone(tmp_path, file):
+    row = image_row("a", "L", "nv", file)
+    plain = build_dataset([row], name="x", root=tmp_path, demo=False)
+    other = build_dataset([replace(row, part="val")], name="y", root=tmp_path, demo=False, layout="csv", notes=["z"])
+    assert other.fingerprint == plain.fingerprint
 
 
 def test_no_rows(tmp_path):

@@ -11,7 +11,7 @@ from cv_folds_samples import image_row, small_folds
 from cv_folds.arrays import frozen
 from cv_folds.data.dataset import build_dataset
 from cv_folds.errors import DataError
-from cv_folds.leakage import ImagePair, audit_folds, identical_images, merge_groups
+from cv_folds.leakage import ImagePair, audit_folds, identical_images, lesions_given, merge_groups
 
 
 def dataset_of(tmp_path, lesions, contents, diagnoses=None):
@@ -111,3 +111,12 @@ def test_the_audit_file_has_the_outside_shape(tmp_path):
     assert content["doubtful_pairs"] == []
     assert [set(check) for check in content["checks"]] == [{"code", "title", "severity", "status", "detail"}] * 5
     assert content["checks"][3]["status"] == "passed"
+
+
+@pytest.mark.parametrize(("lesions", "status"), [(["A", "A", "B"], "passed"), (["A", "", ""], "failed")])
+def test_images_without_a_lesion_are_a_check_of_their_own(tmp_path, lesions, status):
+    check = lesions_given(dataset_of(tmp_path, lesions, ["1", "2", "3"]))
+    assert (check.status, check.severity) == (status, "warning")
+    assert check.detail.startswith(f"{lesions.count('')} of 3 images name no lesion")
+    audit = audit_folds(small_folds(), ())
+    assert audit.with_check(check).checks == (*audit.checks, check)

@@ -58,6 +58,23 @@ def test_table_names_of_the_mirrors(tmp_path, name):
     assert len(read_dataset(root)) == 3
 
 
+def test_the_download_of_harvard_dataverse(tmp_path):
+    """Its table has no extension, an eighth column and, in another form of it, quotes around every word."""
+    columns = (*COLUMNS, "dataset")
+    rows = [{key: f'"{value}"' for key, value in (row | {"dataset": "vidir_modern"}).items()} for row in ROWS]
+    plain = read_dataset(write_layout(tmp_path / "plain", ROWS))
+    text = table_text(rows, columns=columns, separator="\t", line_end="\r\n")
+    root = write_layout(tmp_path / "dataverse", ROWS, name="HAM10000_metadata", text=text)
+    (root / "HAM10000_segmentations_lesion_tschandl").mkdir()
+    random_image(5).save(root / "HAM10000_segmentations_lesion_tschandl" / "ISIC_1_segmentation.png")
+    dataset = read_dataset(root)
+    assert (dataset.layout, dataset.notes) == ("ham10000", ())
+    assert dataset.fingerprint == plain.fingerprint
+    assert dataset.sexes.tolist() == plain.sexes.tolist()
+    assert dataset.lesion_given.all()
+    assert set(dataset.parts.tolist()) == {""}
+
+
 def test_table_may_lie_below_the_folder_and_twice_when_equal(tmp_path):
     root = write_layout(tmp_path / "ham", ROWS, name="HAM10000_images_part_1/HAM10000_metadata.csv")
     (root / "HAM10000_metadata").write_text(table_text(ROWS))
