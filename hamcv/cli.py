@@ -20,8 +20,8 @@ from cv_folds.training.record import job_folder
 from hamcv import __version__
 from hamcv.combining import combine_again
 from hamcv.config import RunConfig, names_data, recipes, resolve
-from hamcv.fetching import FetchOptions, fetch
 from hamcv.data_screen import show_dataset
+from hamcv.fetching import FetchOptions, fetch
 from hamcv.folding import split
 from hamcv.job import prepare, run_job_alone
 from hamcv.outputs import check_output
