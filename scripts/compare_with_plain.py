@@ -6,6 +6,9 @@ eighth of the training folds aside to choose the epoch. Both are scored once on 
 may be chosen.
 
 python scripts/compare_with_plain.py --data DIR --recipe scratch --backbone mobilenet_v3_large --json out.json
+
+On a machine with other work, seconds compare only where both sides run at the same time, each with one thread: two
+calls side by side with --threads 1 and one of the --sides each.
 """
 
 from __future__ import annotations
@@ -48,7 +51,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--plain-learning-rate", type=float, default=3e-3)
     parser.add_argument("--set", action="append", default=[], metavar="key=value")
-    parser.add_argument("--skip-plain", action="store_true")
+    parser.add_argument("--sides", default="hamcv,plain", help="which of the two to run, in this order")
     parser.add_argument("--json", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -57,12 +60,11 @@ def main() -> None:
     folds = split(dataset, n_folds=config.folds, seed=config.seed).folds
     pixels = decoded_pixels(dataset, config.training.image_size, root=cache_root(), workers=options.threads)
     weights = find_weights(config.weights, options.backbone, download=False)
-    sides = {"hamcv": lambda: ours(config, folds, pixels, weights, options)}
-    if not options.skip_plain:
-        sides["plain"] = lambda: plain(config, folds, pixels, weights, options)
+    sides = {"hamcv": ours, "plain": plain}
     table = {
-        name: side() | {"epochs": config.training.epochs, "image_size": config.training.image_size}
-        for name, side in sides.items()
+        name: sides[name](config, folds, pixels, weights, options)
+        | {"epochs": config.training.epochs, "image_size": config.training.image_size}
+        for name in options.sides.split(",")
     }
     for name, row in table.items():
         print(name, json.dumps(row))
