@@ -1,7 +1,9 @@
 """Train one backbone with given settings and score it on the inner validation images of a fold, for tuning.
 
 The held-out fold is never predicted here: settings may be chosen by these scores. They are somewhat too good, since the
-epoch is chosen on the same images, alike for all settings.
+epoch is chosen on the same images, alike for all settings. Macro F1 is also given for logits that are shifted towards
+the natural class shares, by a quarter, a half and three quarters of their logarithm: about what training at another
+`resampling_exponent` would give.
 
 python scripts/tune.py --data DIR --recipe scratch --backbone mobilenet_v3_large --set training.ema_decay=0.99 \
     --note "moving average" --out trials.jsonl
@@ -32,6 +34,8 @@ from cv_folds.training.weights import find_weights, load_weights
 from hamcv.config import RunConfig, resolve
 from hamcv.folding import split
 from hamcv.sources import open_dataset
+
+SHIFTS = (0.25, 0.5, 0.75)
 
 
 def main() -> None:
@@ -65,13 +69,15 @@ def print_table(path: Path) -> None:
     """Print one row a trial, in the order in which they ran."""
     trials = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     figures = ("macro_f1", "balanced_accuracy", "accuracy", "macro_auc", "log_loss")
-    heads = ("recipe", "backbone", "fold", "what was changed", *figures, "epoch kept", "weights", "seconds", "threads")
+    heads = ("recipe", "backbone", "fold", "what was changed", "images", *figures, "macro_f1 shifted", "epoch kept")
+    heads = (*heads, "weights", "seconds", "threads")
     print("| " + " | ".join(heads) + " |\n|" + "---|" * len(heads))
     for row in trials:
         changed = (
             row["note"] + ("; " if row["note"] and row["set"] else "") + ", ".join(f"`{text}`" for text in row["set"])
         )
-        cells = [row["recipe"], row["backbone"], row["fold"], changed, *(f"{row[name]:.3f}" for name in figures)]
+        cells = [row["recipe"], row["backbone"], row["fold"], changed, row["images"]]
+        cells += [*(f"{row[name]:.3f}" for name in figures), ", ".join(f"{f1:.3f}" for f1 in row["macro_f1_shifted"])]
         cells += [f"{row['epoch']} of {row['epochs']}", row["weights"], row["seconds"], row["threads"]]
         print("| " + " | ".join(str(cell) for cell in cells) + " |")
 
@@ -110,12 +116,20 @@ def trial(config: RunConfig, backbone: str, fold: int) -> dict[str, object]:
     )
     seconds = time.perf_counter() - start
     logits = predict_logits(model, view(inner.validation), batch_size=4 * settings.batch_size, normalisation=IMAGENET)
-    row = scores(logits.double(), folds.labels[inner.validation])
+    labels = folds.labels[inner.validation]
     return (
-        {"backbone": backbone, "fold": fold, "seconds": round(seconds), "images": len(inner.validation)}
-        | row
+        {"backbone": backbone, "fold": fold, "seconds": round(seconds), "images": len(labels)}
+        | scores(logits.double(), labels)
+        | {"macro_f1_shifted": [shifted_f1(logits.double(), labels, share) for share in SHIFTS]}
         | course(fitted)
     )
+
+
+def shifted_f1(logits: torch.Tensor, labels: np.ndarray[tuple[int], np.dtype[np.int64]], share: float) -> float:
+    """Return the macro F1 when `share` of the logarithm of each class's prevalence is added to its logit."""
+    prevalence = np.bincount(labels, minlength=logits.shape[1]).clip(1) / len(labels)
+    chosen = (logits.numpy() + share * np.log(prevalence)).argmax(1)
+    return round(float(f1_score(labels, chosen, average="macro")), 4)
 
 
 def course(fitted: Fitted) -> dict[str, object]:
