@@ -172,7 +172,7 @@ def job_command(
 ) -> None:
     """Run one (backbone, fold) job of a run, for a Slurm array; `hamcv run` with the same settings does the rest."""
     outcome = run_job_alone(run_folder, index, _stderr())
-    show_written((job_folder(run_folder, outcome.backbone, outcome.fold),), Console())
+    show_written((job_folder(run_folder / outcome.arm, outcome.backbone, outcome.fold),), Console())
 
 
 @app.command("report")

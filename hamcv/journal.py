@@ -170,7 +170,7 @@ def git_revision() -> str | None:
 
 def _job(outcome: JobOutcome) -> dict[str, Any]:
     record = outcome.record
-    return {
+    return ({"arm": outcome.arm} if outcome.arm else {}) | {
         "backbone": outcome.backbone,
         "fold": outcome.fold,
         "status": "done" if record is not None else "failed",

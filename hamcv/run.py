@@ -12,6 +12,7 @@ from cv_folds.scheduling.engine import Engine
 from cv_folds.training.history import check_event_writer
 from cv_folds.training.jobs import JobSpec, peak_memory_mib
 from ensemble.manifest import TrainingData
+from hamcv.arms import jobs_of
 from hamcv.combining import combine
 from hamcv.config import RunConfig
 from hamcv.job import write_folds
@@ -20,7 +21,7 @@ from hamcv.log import logging_to
 from hamcv.preflight import Preflight, preflight
 from hamcv.run_folder import open_run_folder
 from hamcv.sources import DEMO_BANNER
-from hamcv.training import choose_engine, count_jobs, decode, job_spec, memory_of_workers, refuse_failures, train
+from hamcv.training import choose_engine, decode, job_spec, memory_of_workers, refuse_failures, train
 from reports.results import Evaluation
 from reports.write import write_report
 
@@ -94,7 +95,7 @@ def run(config: RunConfig, options: RunOptions, console: Console) -> RunResult:
         specs = [
             job_spec(
                 config,
-                index,
+                job,
                 run=options.out,
                 found=found,
                 pixels=pixels,
@@ -102,7 +103,7 @@ def run(config: RunConfig, options: RunOptions, console: Console) -> RunResult:
                 threads=engine.threads,
                 tensorboard=options.tensorboard,
             )
-            for index in range(count_jobs(config))
+            for job in jobs_of(config)
         ]
         engine.check(specs)
         begin()
@@ -146,7 +147,7 @@ def _stages(
     journal: RunJournal,
     console: Console,
 ) -> RunResult:
-    dataset, folds = found.dataset, found.split.folds
+    dataset = found.dataset
     with journal.stage("folds"):
         write_folds(options.out, found)
     with journal.stage("train"):
@@ -160,7 +161,7 @@ def _stages(
         n_lesions=dataset.n_lesions,
         demo=dataset.demo,
     )
-    combined = combine(options.out, config, folds, data, stage=journal.stage)
+    combined = combine(options.out, config, found.divisions, data, stage=journal.stage)
     # Before the report, which prints when the run ended.
     journal.finish()
     with journal.stage("report"):

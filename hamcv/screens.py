@@ -99,7 +99,7 @@ def show_plan(config: RunConfig, found: Preflight, engine: Engine, console: Cons
         f"{dataset.root}: {len(dataset)} images of {dataset.n_lesions} lesions", highlight=False, soft_wrap=True
     )
     show_notes(dataset.notes, console)
-    show_folds(found.split.folds, console)
+    show_folds(found.main, console)
     for backbone, weights in found.weights.items():
         start = "random weights" if weights is None else str(weights.path)
         console.print(f"{backbone}: {config.folds} trainings from {start}", highlight=False, soft_wrap=True)

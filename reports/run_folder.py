@@ -18,6 +18,7 @@ from cv_folds.arrays import FloatArray, frozen
 from cv_folds.errors import DataError, UsageError, list_rows
 from cv_folds.leakage import Audit
 from cv_folds.splits import Folds
+from cv_folds.training.record import job_folder, job_name
 
 MEND = "`hamcv run` with the same settings writes it again"
 
@@ -63,6 +64,8 @@ class DataRecord(_Record):
 class JobRecord(_Record):
     """How one (backbone, fold) job ended."""
 
+    arm: str = ""
+    """Folder of the arm below the run folder; empty for the main one."""
     backbone: str
     """Backbone name."""
     fold: int
@@ -172,7 +175,7 @@ class RunFolder:
     settings: Mapping[str, Any]
     """``config.toml``: dotted name to value."""
     histories: tuple[JobHistory, ...]
-    """Training histories of all jobs, in the order of ``run.json``."""
+    """Training histories of the main arm's jobs, in the order of ``run.json``."""
 
 
 def read_run_folder(run: Path, classes: tuple[str, ...]) -> RunFolder:
@@ -203,7 +206,9 @@ def read_run_folder(run: Path, classes: tuple[str, ...]) -> RunFolder:
         audit=read_record(run / "audit.json", Audit),
         folds=read_folds(run / "folds.csv", classes),
         settings=read_settings(run / "config.toml"),
-        histories=tuple(read_history(run / "jobs" / job.backbone / f"fold-{job.fold}", job) for job in record.jobs),
+        histories=tuple(
+            read_history(job_folder(run, job.backbone, job.fold), job) for job in record.jobs if not job.arm
+        ),
     )
 
 
@@ -232,7 +237,7 @@ def read_settings(path: Path) -> dict[str, Any]:
 def refuse_failed_jobs(run: Path, record: RunRecord) -> None:
     """Raise `UsageError` that lists the failed jobs of a run: scores in its folder are those of an earlier attempt."""
     if failed := [job for job in record.jobs if job.status == "failed"]:
-        rows = [f"{job.backbone}, fold {job.fold}: {job.error or 'reason not recorded'}" for job in failed]
+        rows = [f"{job_name(job.arm, job.backbone, job.fold)}: {job.error or 'reason not recorded'}" for job in failed]
         raise UsageError(
             f"{run}: {len(failed)} of {len(record.jobs)} jobs failed; run the same command again to finish them:\n"
             + list_rows(rows)

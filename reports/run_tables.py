@@ -139,7 +139,11 @@ def _job_row(history: JobHistory, job: JobRecord) -> tuple[Cell, ...]:
 
 def job_of(folder: RunFolder, history: JobHistory) -> JobRecord:
     """Return the entry of ``run.json`` that belongs to a history."""
-    return next(job for job in folder.record.jobs if (job.backbone, job.fold) == (history.backbone, history.fold))
+    return next(
+        job
+        for job in folder.record.jobs
+        if not job.arm and (job.backbone, job.fold) == (history.backbone, history.fold)
+    )
 
 
 def facts_table(name: str, caption: str, facts: Sequence[tuple[str, str]], *, head: str = "What") -> Table:

@@ -41,6 +41,7 @@ from cv_folds.training.record import (
     RESULT_FILES,
     JobRecord,
     job_folder,
+    job_name,
     read_record,
     verified_record,
 )
@@ -76,6 +77,8 @@ class JobSpec:
     """``cpu``, ``cuda`` or ``cuda:N``."""
     threads: int
     """CPU threads of this job."""
+    arm: str = ""
+    """The folder below the run folder that holds the jobs of this division of the images; empty for the main one."""
     tensorboard: bool = False
     """Write TensorBoard event files into the job folder."""
     checkpoint_seconds: float = 600.0
@@ -84,12 +87,12 @@ class JobSpec:
     @property
     def folder(self) -> Path:
         """Where the job writes."""
-        return job_folder(self.run, self.backbone, self.fold)
+        return job_folder(self.run / self.arm, self.backbone, self.fold)
 
     @property
     def name(self) -> str:
         """For messages."""
-        return f"{self.backbone}, fold {self.fold}"
+        return job_name(self.arm, self.backbone, self.fold)
 
     def digest(self) -> str:
         """Return a SHA-256 over everything that determines the result, but for the device."""

@@ -68,6 +68,11 @@ def job_folder(run: Path, backbone: str, fold: int) -> Path:
     return run / "jobs" / backbone / f"fold-{fold}"
 
 
+def job_name(arm: str, backbone: str, fold: int) -> str:
+    """Return what a job is called in messages; `arm` is empty for the main division of a run."""
+    return ", ".join([*([arm] if arm else []), backbone, f"fold {fold}"])
+
+
 def read_record(folder: Path) -> JobRecord | None:
     """Return the record of a finished job; None when there is none or it is damaged."""
     try:
