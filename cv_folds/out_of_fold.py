@@ -102,6 +102,8 @@ class OutOfFold:
     """Backbone names, in the order of the second axis of `logits`."""
     logits: FloatArray
     """(n, n_backbones, n_classes) out-of-fold logits."""
+    leaks: bool = False
+    """`Folds.leaks`."""
 
 
 def pool(folds: Folds, parts: Iterable[FoldLogits], backbones: Sequence[str]) -> OutOfFold:
@@ -158,6 +160,7 @@ def pool(folds: Folds, parts: Iterable[FoldLogits], backbones: Sequence[str]) ->
         classes=folds.classes,
         backbones=tuple(backbones),
         logits=frozen(logits),
+        leaks=folds.leaks,
     )
 
 

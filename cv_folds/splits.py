@@ -39,13 +39,15 @@ class Folds:
     """(n,) the fold that holds the image out, counted from 0."""
     n_folds: int
     """Number of folds, at least 2."""
+    leaks: bool = False
+    """Whether groups may stand in several folds; scores on such folds are too good."""
 
     def __post_init__(self) -> None:
         if again := duplicates(self.image_ids.tolist()):
             raise DataError("image ids that occur more than once:\n" + list_rows(again))
         if not np.isin(self.folds, np.arange(self.n_folds)).all():
             raise DataError(f"fold numbers must lie between 0 and {self.n_folds - 1}")
-        if torn := torn_groups(self.groups, self.folds):
+        if not self.leaks and (torn := torn_groups(self.groups, self.folds)):
             raise DataError("groups that stand in more than one fold:\n" + list_rows(torn))
         for fold in range(self.n_folds):
             absent = set(range(len(self.classes))) - set(self.labels[self.folds == fold].tolist())
@@ -64,14 +66,18 @@ class Folds:
         return rows
 
     def write_csv(self, path: Path) -> None:
-        """Write ``image_id,lesion_id,group,label,fold`` atomically."""
+        """Write `to_csv` atomically."""
+        write_text(path, self.to_csv())
+
+    def to_csv(self) -> str:
+        """Return the columns ``image_id,lesion_id,group,label,fold``."""
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["image_id", "lesion_id", "group", "label", "fold"])
         names = [self.classes[label] for label in self.labels.tolist()]
         columns = (self.image_ids.tolist(), self.lesion_ids.tolist(), self.groups.tolist(), names, self.folds.tolist())
         writer.writerows(zip(*columns, strict=True))
-        write_text(path, text.getvalue())
+        return text.getvalue()
 
 
 def torn_groups(groups: StrArray, folds: IntArray) -> list[str]:
@@ -84,7 +90,14 @@ def torn_groups(groups: StrArray, folds: IntArray) -> list[str]:
     return sorted(torn)
 
 
-def make_folds(dataset: LesionDataset, *, n_folds: int, seed: int, groups: StrArray | None = None) -> Folds:
+def make_folds(
+    dataset: LesionDataset,
+    *,
+    n_folds: int,
+    seed: int,
+    groups: StrArray | None = None,
+    strata: IntArray | None = None,
+) -> Folds:
     """Split a dataset into stratified folds that never separate the images of a group.
 
     Parameters
@@ -97,6 +110,8 @@ def make_folds(dataset: LesionDataset, *, n_folds: int, seed: int, groups: StrAr
         The same seed gives the same folds everywhere.
     groups : (n,) array of str, optional
         What must stay together; the lesion ids when not given.
+    strata : (n,) array of int, optional
+        What is spread evenly over the folds, as from `cv_folds.strata`; the diagnoses when not given.
 
     Returns
     -------
@@ -130,8 +145,12 @@ def make_folds(dataset: LesionDataset, *, n_folds: int, seed: int, groups: StrAr
         )
     assignment = np.full(len(dataset), -1, dtype=np.int64)
     splitter = StratifiedGroupKFold(n_splits=n_folds, shuffle=True, random_state=seed)
-    for fold, (_, held_out) in enumerate(splitter.split(np.zeros(len(dataset)), dataset.labels, groups)):
-        assignment[held_out] = fold
+    strata = dataset.labels if strata is None else strata
+    with warnings.catch_warnings():
+        # A stratum may be small; that every class is in every fold is looked at below.
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        for fold, (_, held_out) in enumerate(splitter.split(np.zeros(len(dataset)), strata, groups)):
+            assignment[held_out] = fold
     return Folds(
         image_ids=dataset.image_ids,
         lesion_ids=dataset.lesion_ids,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ensemble.manifest import Manifest
 
 
-def model_card(manifest: Manifest, scores: Mapping[str, float]) -> str:
+def model_card(manifest: Manifest, scores: Mapping[str, float], caution: str | None = None) -> str:
     """Return the model card in Markdown.
 
     Parameters
@@ -16,6 +16,8 @@ def model_card(manifest: Manifest, scores: Mapping[str, float]) -> str:
         The bundle's manifest.
     scores : mapping of str to float
         Title to value of the cross-fitted scores of the deployed ensemble.
+    caution : str, optional
+        What a reader of the scores must know first.
 
     Returns
     -------
@@ -28,13 +30,14 @@ def model_card(manifest: Manifest, scores: Mapping[str, float]) -> str:
         if data.demo
         else ""
     )
+    warning = f"> **Caution.** {caution}\n\n" if caution is not None else ""
     rows = "".join(f"| {title} | {value:.4f} |\n" for title, value in scores.items())
     table = f"| score | value |\n|---|---|\n{rows}" if scores else "None were stored.\n"
     size, sets = manifest.preprocessing.image_size, manifest.prediction_set
     return f"""# Skin-lesion classifier ensemble
 
-{demo}An ensemble of {len(manifest.members)} image classifiers, made by hamcv {manifest.hamcv_version}: one model
-for each backbone ({", ".join(combiner.backbones)}) and each of {manifest.n_folds} cross-validation folds.
+{demo}{warning}An ensemble of {len(manifest.members)} image classifiers, made by hamcv {manifest.hamcv_version}:
+one model for each backbone ({", ".join(combiner.backbones)}) and each of {manifest.n_folds} cross-validation folds.
 The models of a fold are combined by `{combiner.name}`, and the {manifest.n_folds} results are averaged.
 
 ## Training data

@@ -11,9 +11,13 @@ from pathlib import Path
 
 from cv_folds.arrays import StrArray
 from cv_folds.data.dataset import LesionDataset
-from cv_folds.splits import Folds, make_folds
+from cv_folds.errors import DataError, list_rows
+from cv_folds.fold_file import read_fold_file
+from cv_folds.leakage import measure_leakage
+from cv_folds.splits import Folds, torn_groups
 from cv_folds.training.record import job_folder, job_name
 from hamcv.config import RunConfig
+from hamcv.folding import stratified_folds
 from reports.run_folder import read_folds
 
 FOLDS_FILE = "folds.csv"
@@ -41,6 +45,8 @@ class Division:
     """Which one."""
     folds: Folds
     """Its folds."""
+    notes: tuple[str, ...] = ()
+    """What a person should know about how they were made, for the log."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,13 +106,44 @@ def divide(dataset: LesionDataset, groups: StrArray, config: RunConfig) -> tuple
     ------
     UsageError
         When a class has fewer groups than folds.
+    DataError
+        When the file of folds does not fit the images, or leaks and may not.
     """
-    return tuple(
-        Division(arm=arm, folds=make_folds(dataset, n_folds=config.folds, seed=arm.seed, groups=groups))
-        for arm in arms_of(config)
+    return tuple(_divide(dataset, groups, config, arm) for arm in arms_of(config))
+
+
+def _divide(dataset: LesionDataset, groups: StrArray, config: RunConfig, arm: Arm) -> Division:
+    if config.folds_file is not None:
+        path = Path(config.folds_file)
+        folds = read_fold_file(path, dataset, groups, n_folds=config.folds)
+        notes = _about_leakage(path, folds, allowed=config.allow_leakage)
+        return Division(arm=arm, folds=folds, notes=notes)
+    made = stratified_folds(dataset, groups, n_folds=config.folds, seed=arm.seed, stratify=config.stratify)
+    return Division(arm=arm, folds=made.folds, notes=made.notes)
+
+
+def _about_leakage(path: Path, folds: Folds, *, allowed: bool) -> tuple[str, ...]:
+    """Return the warning that leaking folds go with, or refuse them."""
+    leakage = measure_leakage(folds.groups, folds.folds)
+    if leakage is None:
+        return ()
+    if allowed:
+        return (f"LEAKING FOLDS, as allowed: {leakage.words}, stand in several folds; all scores are too good",)
+    rows = []
+    for name in torn_groups(folds.groups, folds.folds):
+        inside = folds.groups == name
+        images = zip(folds.image_ids[inside].tolist(), folds.folds[inside].tolist(), strict=True)
+        rows.append(f"{name}: " + ", ".join(f"{image} in fold {fold}" for image, fold in images))
+    raise DataError(
+        f"{path} leaks: {leakage.words}, stand in several folds:\n{list_rows(rows, most=10)}\n"
+        "Scores on these folds would be too good. `hamcv folds` makes folds without leakage; --allow-leakage uses "
+        "these all the same, and every report then says so."
     )
 
 
 def read_divisions(run: Path, config: RunConfig, classes: tuple[str, ...]) -> tuple[Division, ...]:
     """Read the folds of every arm back; missing and damaged files raise `DataError`."""
-    return tuple(Division(arm=arm, folds=read_folds(arm.folder(run) / FOLDS_FILE, classes)) for arm in arms_of(config))
+    return tuple(
+        Division(arm=arm, folds=read_folds(arm.folder(run) / FOLDS_FILE, classes, leaks=config.allow_leakage))
+        for arm in arms_of(config)
+    )

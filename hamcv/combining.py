@@ -23,6 +23,7 @@ from hamcv.evaluation import METRICS_FILE, PREDICTIONS_FILE, score
 from hamcv.run_folder import CONFIG_FILE, hold
 from reports.results import Evaluation
 from reports.run_folder import RunRecord, read_record
+from reports.summary import leakage_warning
 from reports.write import write_report
 
 
@@ -170,5 +171,6 @@ def _write_predictor(
         training_data=data,
         scores={name: estimate.value for name, estimate in overall.items() if estimate.value is not None},
         member_files={(job.backbone, job.fold): job.folder(run) / MODEL_FILE for job in jobs_of_main(config)},
+        caution=None if evaluation.leakage is None else leakage_warning(evaluation.leakage),
     )
     return bundle.folder

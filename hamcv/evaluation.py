@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from cv_folds.errors import UsageError
 from cv_folds.files import write_json
+from cv_folds.leakage import Audit
 from ensemble.combiners import COMBINERS
 from ensemble.predictions import ModelKind, Predictions
 from hamcv.config import RunConfig, read_config
@@ -47,6 +49,8 @@ def score(run: Path, config: RunConfig, *, demo: bool) -> tuple[Predictions, Eva
     predictions = Predictions.read_csv(run / PREDICTIONS_FILE, model_kinds(config))
     generator = np.random.default_rng(config.seed)
     evaluation = evaluate(predictions, demo=demo, settings=config.report, generator=generator)
+    audit = read_record(run / "audit.json", Audit)
+    evaluation = replace(evaluation, leakage=audit.allowed_leakage)
     write_json(run / METRICS_FILE, evaluation.to_json())
     return predictions, evaluation
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cv_folds.arrays import StrArray
 from cv_folds.data.dataset import LesionDataset
 from cv_folds.leakage import ImagePair, identical_images, merge_groups
 from cv_folds.splits import Folds, make_folds
+from cv_folds.strata import StratumColumn, make_strata
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,18 @@ class Split:
     """Stratified, over groups of lesions."""
     merged: tuple[ImagePair, ...]
     """Identical images under different lesion ids."""
+    notes: tuple[str, ...]
+    """What a person should know about how the folds were made."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StratifiedFolds:
+    """Folds, and which combinations were too rare to be spread over them."""
+
+    folds: Folds
+    """Stratified, over groups of lesions."""
+    notes: tuple[str, ...]
+    """One sentence when combinations fell back to their diagnosis."""
 
 
 def group(dataset: LesionDataset) -> Grouping:
@@ -42,7 +56,7 @@ def group(dataset: LesionDataset) -> Grouping:
     return Grouping(groups=merge_groups(dataset.lesion_ids, merged), merged=merged)
 
 
-def split(dataset: LesionDataset, *, n_folds: int, seed: int) -> Split:
+def split(dataset: LesionDataset, *, n_folds: int, seed: int, stratify: Sequence[StratumColumn] = ()) -> Split:
     """Merge lesions that share an image and make the folds.
 
     Parameters
@@ -53,6 +67,8 @@ def split(dataset: LesionDataset, *, n_folds: int, seed: int) -> Split:
         Number of folds.
     seed : int
         The same seed gives the same folds everywhere.
+    stratify : sequence of str
+        Columns to stratify by, beside the diagnosis.
 
     Raises
     ------
@@ -62,5 +78,39 @@ def split(dataset: LesionDataset, *, n_folds: int, seed: int) -> Split:
         When a class has fewer groups than folds.
     """
     grouping = group(dataset)
-    folds = make_folds(dataset, n_folds=n_folds, seed=seed, groups=grouping.groups)
-    return Split(folds=folds, merged=grouping.merged)
+    made = stratified_folds(dataset, grouping.groups, n_folds=n_folds, seed=seed, stratify=stratify)
+    return Split(folds=made.folds, merged=grouping.merged, notes=made.notes)
+
+
+def stratified_folds(
+    dataset: LesionDataset, groups: StrArray, *, n_folds: int, seed: int, stratify: Sequence[StratumColumn]
+) -> StratifiedFolds:
+    """Make folds over groups, as evenly as they go by diagnosis and the columns of `stratify`.
+
+    Parameters
+    ----------
+    dataset : LesionDataset
+        What to split.
+    groups : (n,) array of str
+        What must stay together.
+    n_folds : int
+        Number of folds.
+    seed : int
+        The same seed gives the same folds everywhere.
+    stratify : sequence of str
+        Columns to stratify by, beside the diagnosis.
+
+    Raises
+    ------
+    UsageError
+        When a class has fewer groups than folds.
+    """
+    strata = make_strata(dataset, groups, stratify, fewest=n_folds)
+    folds = make_folds(dataset, n_folds=n_folds, seed=seed, groups=groups, strata=strata.labels)
+    if not strata.rare:
+        return StratifiedFolds(folds=folds, notes=())
+    note = (
+        f"stratified by diagnosis alone where a combination of diagnosis, {', '.join(stratify)} has fewer lesions than "
+        f"there are folds ({n_folds}): {'; '.join(strata.rare)}"
+    )
+    return StratifiedFolds(folds=folds, notes=(note,))

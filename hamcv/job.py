@@ -62,6 +62,8 @@ def prepare(config: RunConfig, folder: Path, *, overwrite: bool, console: Consol
     with open_run_folder(folder, config, overwrite=overwrite) as begin:
         # The device is not looked for: the jobs run elsewhere.
         found = preflight(config, download=True)
+        if not overwrite:
+            refuse_changed_folds(folder, config, found)
         decode(found.dataset, config.training.image_size, console)
         begin()
         write_folds(folder, found)
@@ -75,6 +77,18 @@ def write_folds(folder: Path, found: Preflight) -> None:
         division.folds.write_csv(division.arm.folder(folder) / FOLDS_FILE)
     audit = audit_folds(found.main, found.merged)
     audit.with_check(lesions_given(found.dataset)).write(folder / "audit.json")
+
+
+def refuse_changed_folds(folder: Path, config: RunConfig, found: Preflight) -> None:
+    """Raise `UsageError` when the file of folds is no longer what the run in `folder` began with."""
+    stored = folder / FOLDS_FILE
+    if config.folds_file is None or not stored.is_file():
+        return
+    if stored.read_text(encoding="utf-8") != found.main.to_csv():
+        raise UsageError(
+            f"--folds-file {config.folds_file}: its folds, or the groups of the data, are not those that {folder} "
+            "began with; choose another --out, or start afresh with --overwrite"
+        )
 
 
 def run_job_alone(folder: Path, index: int, console: Console) -> JobOutcome:
@@ -114,6 +128,7 @@ def run_job_alone(folder: Path, index: int, console: Console) -> JobOutcome:
     with hold_job(folder, index), logging_to(console) as log:
         device = resolve_device(config.device)
         found = preflight(config, download=True, backbones=[jobs[index].backbone])
+        refuse_changed_folds(folder, config, found)
         if found.dataset.demo:
             log.warning(DEMO_BANNER)
         pixels = decode(found.dataset, config.training.image_size, console)

@@ -18,6 +18,7 @@ import torch
 import hamcv
 from cv_folds.data.dataset import LesionDataset
 from cv_folds.files import write_json
+from cv_folds.leakage import Leakage
 from cv_folds.scheduling.outcome import JobOutcome
 from hamcv.config import RunConfig
 
@@ -43,6 +44,8 @@ class RunJournal:
         CPU threads of each job.
     place : str or None
         Where the jobs run, when it is not this machine.
+    leakage : Leakage or None
+        What leaks in folds that were used although they leak.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class RunJournal:
         device: str,
         threads: int,
         place: str | None = None,
+        leakage: Leakage | None = None,
     ) -> None:
         self._path = path
         self._content: dict[str, Any] = {
@@ -81,6 +85,8 @@ class RunJournal:
             "peak_memory_mib": None,
             "jobs": [],
         }
+        if leakage is not None:
+            self._content["allowed_leakage"] = leakage.model_dump(mode="json")
         if (earlier := _earlier(path)) is not None:
             self._content |= {"started": earlier["started"], "seconds": earlier["seconds"]}
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from cv_folds.leakage import measure_leakage
 from cv_folds.scheduling.engine import Engine
 from cv_folds.training.history import check_event_writer
 from cv_folds.training.jobs import JobSpec, peak_memory_mib
@@ -15,7 +16,7 @@ from ensemble.manifest import TrainingData
 from hamcv.arms import jobs_of
 from hamcv.combining import combine
 from hamcv.config import RunConfig
-from hamcv.job import write_folds
+from hamcv.job import refuse_changed_folds, write_folds
 from hamcv.journal import RunJournal
 from hamcv.log import logging_to
 from hamcv.preflight import Preflight, preflight
@@ -89,6 +90,8 @@ def run(config: RunConfig, options: RunOptions, console: Console) -> RunResult:
     ):
         # Data, settings, weights, images and workers that cannot be used are found before the run folder is touched.
         found = preflight(config, download=True)
+        if not options.overwrite:
+            refuse_changed_folds(options.out, config, found)
         start = time.perf_counter()
         pixels = decode(found.dataset, config.training.image_size, console)
         decode_seconds = time.perf_counter() - start
@@ -117,6 +120,8 @@ def run(config: RunConfig, options: RunOptions, console: Console) -> RunResult:
                 f"{len(found.dataset.classes)} classes; {config.folds} folds x {len(config.backbones)} backbones on "
                 f"{engine.device}, {engine.side_by_side} side by side" + (f" on {engine.place}" if engine.place else "")
             )
+            for note in (note for division in found.divisions for note in division.notes):
+                log.warning(note)
             journal = RunJournal(
                 options.out / "run.json",
                 config,
@@ -124,6 +129,7 @@ def run(config: RunConfig, options: RunOptions, console: Console) -> RunResult:
                 device=engine.device,
                 threads=engine.threads,
                 place=engine.place,
+                leakage=measure_leakage(found.main.groups, found.main.folds),
             )
             journal.spent("decode", decode_seconds)
             try:

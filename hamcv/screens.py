@@ -20,6 +20,7 @@ from hamcv.job import Prepared
 from hamcv.preflight import Preflight
 from hamcv.sources import DEMO_BANNER
 from reports.results import Estimate, Evaluation
+from reports.summary import leakage_warning
 
 LEADERBOARD = {"macro_f1": "macro F1", "balanced_accuracy": "balanced accuracy", "macro_auc": "macro AUC"}
 """Three metrics with their intervals fit into 80 columns; the reports have all."""
@@ -29,6 +30,8 @@ def show_leaderboard(evaluation: Evaluation, console: Console) -> None:
     """Print the models with their main metrics and intervals, best macro F1 first."""
     if evaluation.demo:
         show_demo_banner(console)
+    if evaluation.leakage is not None:
+        console.print(leakage_warning(evaluation.leakage), style="yellow", markup=False, soft_wrap=True)
     console.print(
         f"Out-of-fold scores of {evaluation.n_images} images of {evaluation.n_lesions} lesions, with 95 % intervals "
         "from a bootstrap over lesions",
@@ -100,6 +103,8 @@ def show_plan(config: RunConfig, found: Preflight, engine: Engine, console: Cons
     )
     show_notes(dataset.notes, console)
     show_folds(found.main, console)
+    for note in (note for division in found.divisions for note in division.notes):
+        console.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
     for backbone, weights in found.weights.items():
         start = "random weights" if weights is None else str(weights.path)
         console.print(f"{backbone}: {config.folds} trainings from {start}", highlight=False, soft_wrap=True)

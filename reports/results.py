@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from cv_folds.leakage import Leakage
 from ensemble.predictions import ModelKind
 
 
@@ -76,6 +77,8 @@ class Evaluation:
     """Model name to scores, in the order of ``predictions.csv``."""
     comparisons: tuple[Comparison, ...]
     """Paired differences."""
+    leakage: Leakage | None = None
+    """What leaks in folds that were used although they leak: the scores are too good."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of ``metrics.json``."""
@@ -96,7 +99,7 @@ class Evaluation:
                 }
                 for comparison in self.comparisons
             ],
-        }
+        } | ({} if self.leakage is None else {"allowed_leakage": self.leakage.model_dump(mode="json")})
 
 
 def _model_json(scores: ModelScores) -> dict[str, Any]:

@@ -200,12 +200,13 @@ def read_run_folder(run: Path, classes: tuple[str, ...]) -> RunFolder:
         raise UsageError(f"{run} is no run folder (it has no run.json); give the folder that `hamcv run` wrote")
     record = read_record(run / "run.json", RunRecord)
     refuse_failed_jobs(run, record)
+    settings = read_settings(run / "config.toml")
     return RunFolder(
         name=run.resolve().name,
         record=record,
         audit=read_record(run / "audit.json", Audit),
-        folds=read_folds(run / "folds.csv", classes),
-        settings=read_settings(run / "config.toml"),
+        folds=read_folds(run / "folds.csv", classes, leaks=settings.get("allow_leakage", False)),
+        settings=settings,
         histories=tuple(
             read_history(job_folder(run, job.backbone, job.fold), job) for job in record.jobs if not job.arm
         ),
@@ -252,8 +253,8 @@ def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def read_folds(path: Path, classes: tuple[str, ...]) -> Folds:
-    """Read ``folds.csv``; torn groups, gaps and unknown labels raise `DataError`."""
+def read_folds(path: Path, classes: tuple[str, ...], *, leaks: bool = False) -> Folds:
+    """Read ``folds.csv``; gaps and unknown labels raise `DataError`, and so do torn groups unless `leaks`."""
     rows = list(csv.reader(_text(path).splitlines(keepends=True)))
     if not rows or tuple(rows[0]) != FOLD_COLUMNS or len(rows) == 1:
         raise DataError(f"{path} is damaged: it needs the columns {', '.join(FOLD_COLUMNS)} and rows; {MEND}")
@@ -271,6 +272,7 @@ def read_folds(path: Path, classes: tuple[str, ...]) -> Folds:
             classes=classes,
             folds=frozen([int(fold) for fold in folds], np.int64),
             n_folds=max(int(fold) for fold in folds) + 1,
+            leaks=leaks,
         )
     except DataError as error:
         raise DataError(f"{path}: {error}") from error

@@ -186,7 +186,7 @@ def settings_table(folder: RunFolder) -> Table:
     """Return every resolved setting."""
     # Of folders the name only: a report is passed on, and where the data lie on this machine is nobody's business.
     facts = [
-        (name, setting_text(Path(value).name if name in ("data", "weights") else value))
+        (name, setting_text(Path(value).name if name in ("data", "weights", "folds_file") else value))
         for name, value in folder.settings.items()
     ]
     return facts_table("settings", "Every setting of the run, resolved.", facts, head="Setting")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cv_folds.leakage import Leakage
 from ensemble.predictions import Predictions
 from reports.comparisons import best_model, evidence_text
 from reports.results import Evaluation
@@ -23,7 +24,18 @@ COLLAPSED_SHARE = 0.99
 
 def banner(evaluation: Evaluation, folder: RunFolder) -> str | None:
     """Return the warning that every page carries, or None."""
-    return DEMO_BANNER if evaluation.demo or folder.record.data.demo else None
+    warnings = [DEMO_BANNER] if evaluation.demo or folder.record.data.demo else []
+    if folder.audit.allowed_leakage is not None:
+        warnings.append(leakage_warning(folder.audit.allowed_leakage))
+    return " ".join(warnings) or None
+
+
+def leakage_warning(leakage: Leakage) -> str:
+    """Say that the folds leak, as was allowed."""
+    return (
+        f"Leaking folds, used because leakage was allowed: {leakage.words}, stand in several folds. Networks were "
+        "scored on lesions that they were trained on, so every score here is too good."
+    )
 
 
 def weights_note(folder: RunFolder) -> str | None:
@@ -78,7 +90,12 @@ def what_was_done(evaluation: Evaluation, folder: RunFolder) -> str:
     sentences.append(
         f"{plural(evaluation.n_images, 'image')} of {plural(evaluation.n_lesions, 'lesion')} in "
         f"{plural(len(evaluation.classes), 'class', 'classes')} ({folder.record.data.name}) were divided into "
-        f"{folder.folds.n_folds} folds; all images of a lesion are in the same fold."
+        f"{folder.folds.n_folds} folds; "
+        + (
+            "all images of a lesion are in the same fold."
+            if folder.audit.allowed_leakage is None
+            else "images of one lesion stand in several folds."
+        )
     )
     if backbones:
         sentences.append(
@@ -87,7 +104,10 @@ def what_was_done(evaluation: Evaluation, folder: RunFolder) -> str:
         )
     if ensembles:
         sentences.append(f"Their predictions were combined by {listing(ensembles)}.")
-    sentences.append("Every score comes from images that the scored network had not seen.")
+    sentences.append(
+        "Every score comes from images that the scored network had not seen"
+        + ("." if folder.audit.allowed_leakage is None else ", but of whose lesions it may have seen others.")
+    )
     return " ".join(sentences)
 
 
