@@ -10,16 +10,19 @@ import numpy as np
 from cv_folds.arrays import StrArray, frozen
 from cv_folds.data.dataset import LesionDataset
 from cv_folds.errors import DataError, list_rows
-from cv_folds.split_table import SplitTable, column_like, id_columns, image_name, read_split_table
-from cv_folds.splits import Folds, torn_groups
+from cv_folds.split_table import ROLES, SplitTable, column_like, id_columns, image_name, read_split_table
+from cv_folds.splits import HOLDOUT_PARTS, Folds, torn_groups
 
 IMAGE_COLUMNS = ("image_id", "image", "isic_id", "image_name", "img", "filename", "file", "path", "id")
+PART_COLUMNS = ("split", "part", "set", "subset", "partition")
 FOLD_COLUMNS = ("fold", "folds", "kfold", "cv_fold", "fold_id", "fold_number", "fold_index")
 
 _EXAMPLES = 8
 
 
-def read_fold_file(path: Path, dataset: LesionDataset, groups: StrArray, *, n_folds: int) -> Folds:
+def read_fold_file(
+    path: Path, dataset: LesionDataset, groups: StrArray, *, n_folds: int, holdout: bool = False
+) -> Folds:
     """Read folds and check them against a dataset.
 
     Parameters
@@ -33,6 +36,8 @@ def read_fold_file(path: Path, dataset: LesionDataset, groups: StrArray, *, n_fo
         What must stay together.
     n_folds : int
         How many folds the file must have.
+    holdout : bool
+        The file says train, validation or test in place of a fold.
 
     Returns
     -------
@@ -46,7 +51,7 @@ def read_fold_file(path: Path, dataset: LesionDataset, groups: StrArray, *, n_fo
     """
     known = {name: row for row, name in enumerate(dataset.image_ids.tolist())}
     table = read_split_table(path, known.keys())
-    images, numbers = _columns(table, known)
+    images, numbers = _columns(table, known, holdout=holdout)
     problems: dict[str, list[str]] = {}
 
     def complain(kind: str, what: str) -> None:
@@ -63,21 +68,26 @@ def read_fold_file(path: Path, dataset: LesionDataset, groups: StrArray, *, n_fo
             complain("images that stand in several rows", f"line {line}: {image} (first: line {seen[image]})")
             continue
         seen[image] = line
-        if not number.isdecimal():
-            complain("folds that are no whole numbers", f"line {line}: {image}: {number or '(empty)'}")
+        fold = _part(number) if holdout else _number(number)
+        if fold is None:
+            kind = "parts that are not train, validation or test" if holdout else "folds that are no whole numbers"
+            complain(kind, f"line {line}: {image}: {number or '(empty)'}")
             continue
-        fold_of[image] = int(number)
+        fold_of[image] = fold
     for image in known:
         if image not in seen:
             complain("images that are not in the file", image)
-    _check_numbers(fold_of, n_folds, complain)
+    if not holdout:
+        _check_numbers(fold_of, n_folds, complain)
+    names = HOLDOUT_PARTS if holdout else None
     if not problems:
-        first = min(fold_of.values())
+        first = 0 if holdout else min(fold_of.values())
         folds = np.array([fold_of[name] - first for name in known], dtype=np.int64)
-        for fold in range(n_folds):
+        for fold in range(len(HOLDOUT_PARTS) if holdout else n_folds):
             absent = set(range(len(dataset.classes))) - set(dataset.labels[folds == fold].tolist())
             for label in sorted(absent):
-                complain("classes that a fold lacks", f"fold {fold + first} has no image of {dataset.classes[label]}")
+                title = f"fold {fold + first}" if names is None else names[fold]
+                complain("classes that a fold lacks", f"{title} has no image of {dataset.classes[label]}")
     if problems:
         raise DataError(f"{path}: these are no folds of {dataset.name}; correct the file:\n{_listed(problems)}")
     return Folds(
@@ -87,7 +97,8 @@ def read_fold_file(path: Path, dataset: LesionDataset, groups: StrArray, *, n_fo
         labels=dataset.labels,
         classes=dataset.classes,
         folds=frozen(folds),
-        n_folds=n_folds,
+        n_folds=len(HOLDOUT_PARTS) if holdout else n_folds,
+        holdout=holdout,
         leaks=bool(torn_groups(groups, folds)),
     )
 
@@ -103,13 +114,24 @@ def count_folds(path: Path) -> int | None:
     return len(found) or None
 
 
-def _columns(table: SplitTable, known: Mapping[str, int]) -> tuple[str, str]:
+def _number(cell: str) -> int | None:
+    return int(cell) if cell.isdecimal() else None
+
+
+def _part(cell: str) -> int | None:
+    role = ROLES.get(cell.lower())
+    return None if role is None else HOLDOUT_PARTS.index(role)
+
+
+def _columns(table: SplitTable, known: Mapping[str, int], *, holdout: bool) -> tuple[str, str]:
     """Return the names of the image and fold columns."""
+    names = (*PART_COLUMNS, *FOLD_COLUMNS) if holdout else FOLD_COLUMNS
+    what = "parts" if holdout else "fold numbers"
     images = column_like(table, IMAGE_COLUMNS) or next(iter(id_columns(table, known)), None)
-    numbers = column_like(table, FOLD_COLUMNS, but=() if images is None else (images,))
+    numbers = column_like(table, names, but=() if images is None else (images,))
     missing = [
-        f"{what} ({', '.join(names)})"
-        for what, names, found in (("image ids", IMAGE_COLUMNS, images), ("fold numbers", FOLD_COLUMNS, numbers))
+        f"{title} ({', '.join(usual)})"
+        for title, usual, found in (("image ids", IMAGE_COLUMNS, images), (what, names, numbers))
         if found is None
     ]
     if images is None or numbers is None:

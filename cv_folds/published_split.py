@@ -10,21 +10,10 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 from cv_folds.errors import DataError
 from cv_folds.fold_file import FOLD_COLUMNS
-from cv_folds.split_table import SplitTable, column_named, id_columns, image_name, read_split_table
-
-Role: TypeAlias = Literal["train", "validation", "test"]
-
-_WORDS: dict[Role, tuple[str, ...]] = {
-    "train": ("train", "training", "trn", "tr", "trainset"),
-    "validation": ("validation", "valid", "val", "vali", "dev", "valset"),
-    "test": ("test", "testing", "tst", "te", "eval", "evaluation", "holdout", "testset"),
-}
-ROLES: dict[str, Role] = {word: role for role, words in _WORDS.items() for word in words}
-"""Words for the parts, in small letters."""
+from cv_folds.split_table import ROLES, Role, SplitTable, column_named, id_columns, image_name, read_split_table
 
 _YES, _NO = frozenset({"1", "1.0", "true", "yes"}), frozenset({"0", "0.0", "false", "no"})
 _MOST_FOLDS = 100

@@ -7,8 +7,19 @@ import io
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Literal, TypeAlias
 
 from cv_folds.errors import DataError, list_rows
+
+Role: TypeAlias = Literal["train", "validation", "test"]
+
+_WORDS: dict[Role, tuple[str, ...]] = {
+    "train": ("train", "training", "trn", "tr", "trainset"),
+    "validation": ("validation", "valid", "val", "vali", "dev", "valset"),
+    "test": ("test", "testing", "tst", "te", "eval", "evaluation", "holdout", "testset"),
+}
+ROLES: dict[str, Role] = {word: role for role, words in _WORDS.items() for word in words}
+"""Words for the parts, in small letters."""
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 

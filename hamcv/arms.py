@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+import numpy as np
 
 from cv_folds.arrays import StrArray
 from cv_folds.data.dataset import LesionDataset
 from cv_folds.errors import DataError, list_rows
 from cv_folds.fold_file import read_fold_file
 from cv_folds.leakage import measure_leakage
-from cv_folds.splits import Folds, torn_groups
+from cv_folds.splits import TEST, Folds, image_level_folds, torn_groups
 from cv_folds.training.record import job_folder, job_name
 from hamcv.config import RunConfig
-from hamcv.folding import stratified_folds
+from hamcv.folding import stratified_folds, stratified_holdout
 from reports.run_folder import read_folds
 
 FOLDS_FILE = "folds.csv"
@@ -31,6 +34,8 @@ class Arm:
     """Its folder below the run folder; empty for the main arm."""
     seed: int
     """Of its folds and trainings."""
+    kind: Literal["main", "repetition", "image-level"] = "main"
+    """What it is for."""
 
     def folder(self, run: Path) -> Path:
         """Return where its files lie."""
@@ -72,7 +77,19 @@ class Job:
 
 def arms_of(config: RunConfig) -> tuple[Arm, ...]:
     """Return the arms of a run, the main one first."""
-    return (Arm(name="", seed=config.seed),)
+    main = Arm(name="", seed=config.seed)
+    if config.protocol == "leakage":
+        # The same seed: the folds shall be all that differs.
+        return (main, Arm(name="image-level", seed=config.seed, kind="image-level"))
+    repetitions = (
+        Arm(name=f"repeats/{number}", seed=_seed_of(config.seed, number), kind="repetition")
+        for number in range(1, config.repeats)
+    )
+    return (main, *repetitions)
+
+
+def _seed_of(seed: int, number: int) -> int:
+    return int(np.random.SeedSequence([seed, number, 1]).generate_state(1)[0])
 
 
 def jobs_of(config: RunConfig) -> tuple[Job, ...]:
@@ -81,7 +98,7 @@ def jobs_of(config: RunConfig) -> tuple[Job, ...]:
         Job(arm=arm, backbone=backbone, fold=fold)
         for arm in arms_of(config)
         for backbone in config.backbones
-        for fold in range(config.folds)
+        for fold in ((TEST,) if config.protocol == "holdout" else range(config.folds))
     )
 
 
@@ -113,12 +130,19 @@ def divide(dataset: LesionDataset, groups: StrArray, config: RunConfig) -> tuple
 
 
 def _divide(dataset: LesionDataset, groups: StrArray, config: RunConfig, arm: Arm) -> Division:
+    holdout = config.protocol == "holdout"
+    if arm.kind == "image-level":
+        folds = image_level_folds(dataset, groups, n_folds=config.folds, seed=arm.seed)
+        return Division(arm=arm, folds=folds)
     if config.folds_file is not None:
         path = Path(config.folds_file)
-        folds = read_fold_file(path, dataset, groups, n_folds=config.folds)
+        folds = read_fold_file(path, dataset, groups, n_folds=config.folds, holdout=holdout)
         notes = _about_leakage(path, folds, allowed=config.allow_leakage)
         return Division(arm=arm, folds=folds, notes=notes)
-    made = stratified_folds(dataset, groups, n_folds=config.folds, seed=arm.seed, stratify=config.stratify)
+    if holdout:
+        made = stratified_holdout(dataset, groups, split=config.split, seed=arm.seed, stratify=config.stratify)
+    else:
+        made = stratified_folds(dataset, groups, n_folds=config.folds, seed=arm.seed, stratify=config.stratify)
     return Division(arm=arm, folds=made.folds, notes=made.notes)
 
 
@@ -129,13 +153,15 @@ def _about_leakage(path: Path, folds: Folds, *, allowed: bool) -> tuple[str, ...
         return ()
     if allowed:
         return (f"LEAKING FOLDS, as allowed: {leakage.words}, stand in several folds; all scores are too good",)
+    what = "parts" if folds.holdout else "folds (counted from 0)"
+    names = [name if folds.holdout else f"fold {name}" for name in folds.names]
     rows = []
-    for name in torn_groups(folds.groups, folds.folds):
-        inside = folds.groups == name
+    for group in torn_groups(folds.groups, folds.folds):
+        inside = folds.groups == group
         images = zip(folds.image_ids[inside].tolist(), folds.folds[inside].tolist(), strict=True)
-        rows.append(f"{name}: " + ", ".join(f"{image} in fold {fold}" for image, fold in images))
+        rows.append(f"{group}: " + ", ".join(f"{image} in {names[fold]}" for image, fold in images))
     raise DataError(
-        f"{path} leaks: {leakage.words}, stand in several folds:\n{list_rows(rows, most=10)}\n"
+        f"{path} leaks: {leakage.words}, stand in several {what}:\n{list_rows(rows, most=10)}\n"
         "Scores on these folds would be too good. `hamcv folds` makes folds without leakage; --allow-leakage uses "
         "these all the same, and every report then says so."
     )
@@ -144,6 +170,11 @@ def _about_leakage(path: Path, folds: Folds, *, allowed: bool) -> tuple[str, ...
 def read_divisions(run: Path, config: RunConfig, classes: tuple[str, ...]) -> tuple[Division, ...]:
     """Read the folds of every arm back; missing and damaged files raise `DataError`."""
     return tuple(
-        Division(arm=arm, folds=read_folds(arm.folder(run) / FOLDS_FILE, classes, leaks=config.allow_leakage))
+        Division(
+            arm=arm,
+            folds=read_folds(
+                arm.folder(run) / FOLDS_FILE, classes, leaks=config.allow_leakage or arm.kind == "image-level"
+            ),
+        )
         for arm in arms_of(config)
     )

@@ -101,6 +101,25 @@ def run_command(
     weights: Annotated[
         str | None, typer.Option(metavar="imagenet|none|FOLDER", help="Where the models start from.")
     ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            metavar="cv|holdout|leakage",
+            help="Cross-validation; one fixed division; or the same on folds that ignore lesions, for comparison "
+            "[default: cv].",
+        ),
+    ] = None,
+    division: Annotated[
+        str | None,
+        typer.Option(
+            "--split",
+            metavar="A:B:C",
+            help="Per cent of training, validation, test of a hold-out [default: 60:20:20].",
+        ),
+    ] = None,
+    repeats: Annotated[
+        int | None, typer.Option(metavar="R", help="Repeat the cross-validation on R divisions [default: 1].")
+    ] = None,
     folds_file: Annotated[
         Path | None, typer.Option(metavar="FILE.csv", help="Use these folds, for example from `hamcv folds`.")
     ] = None,
@@ -148,6 +167,9 @@ def run_command(
         {
             "format": layout,
             "folds": count_folds(folds_file) if folds is None and folds_file is not None else folds,
+            "protocol": protocol,
+            "split": None if division is None else [part.strip() for part in division.split(":")],
+            "repeats": repeats,
             "folds_file": None if folds_file is None else str(folds_file),
             "allow_leakage": allow_leakage,
             "stratify": _names(stratify),

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import hamcv
 from cv_folds.errors import DataError, UsageError, list_rows
 from cv_folds.images import DECODER
 from cv_folds.out_of_fold import FoldLogits, OutOfFold, pool
+from cv_folds.splits import VALIDATION
 from cv_folds.training.pixels import IMAGENET
-from cv_folds.training.record import LOGITS_FILE, MODEL_FILE, verified_record
+from cv_folds.training.record import LOGITS_FILE, MODEL_FILE, VALIDATION_FILE, verified_record
 from ensemble.bundle import write_bundle
 from ensemble.crossfit import Deployed, ensemble_predictions, fit_deployed
+from ensemble.holdout import fit_on_validation, holdout_predictions
 from ensemble.manifest import Preprocessing, TrainingData
 from ensemble.predictions import Predictions
 from hamcv.arms import Division, jobs_of, jobs_of_main, read_divisions
@@ -72,10 +75,9 @@ def combine(
         When predictions are missing, doubled or damaged.
     """
     with stage("ensemble"):
+        deployed = _combine_arm(run, config, divisions[0])()
         for division in divisions[1:]:
             _combine_arm(run, config, division)
-        oof, combined = _combine_arm(run, config, divisions[0])
-        deployed = fit_deployed(oof, combined, config.ensemble)
     with stage("evaluate"):
         predictions, evaluation = score(run, config, demo=data.demo)
     files = [run / METRICS_FILE]
@@ -148,13 +150,24 @@ def _missing_weights(run: Path, config: RunConfig) -> str | None:
     )
 
 
-def _combine_arm(run: Path, config: RunConfig, division: Division) -> tuple[OutOfFold, Predictions]:
-    """Pool the jobs of an arm, cross-fit the ensembles and write ``predictions.csv``."""
-    jobs = [job for job in jobs_of(config) if job.arm == division.arm]
-    oof = pool(division.folds, [FoldLogits.load(job.folder(run) / LOGITS_FILE) for job in jobs], config.backbones)
-    combined = ensemble_predictions(oof, config.ensemble)
+def _combine_arm(run: Path, config: RunConfig, division: Division) -> Callable[[], Deployed]:
+    """Pool the jobs of an arm, write ``predictions.csv`` and return what fits the ensemble of its networks."""
+    folders = [job.folder(run) for job in jobs_of(config) if job.arm == division.arm]
+
+    def pooled(name: str, held_out: Sequence[int]) -> OutOfFold:
+        parts = [FoldLogits.load(folder / name) for folder in folders]
+        return pool(division.folds, parts, config.backbones, held_out=held_out)
+
+    oof = pooled(LOGITS_FILE, division.folds.held_out)
+    if division.folds.holdout:
+        validation = pooled(VALIDATION_FILE, (VALIDATION,))
+        combined = holdout_predictions(validation, oof, config.ensemble)
+        deploy = partial(fit_on_validation, validation, config.ensemble)
+    else:
+        combined = ensemble_predictions(oof, config.ensemble)
+        deploy = partial(fit_deployed, oof, combined, config.ensemble)
     combined.write_csv(division.arm.folder(run) / PREDICTIONS_FILE)
-    return oof, combined
+    return deploy
 
 
 def _write_predictor(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -43,6 +43,13 @@ class RunConfig(BaseModel):
     """Work on a random subset of about this many lesions."""
     folds: int = Field(default=5, ge=2, le=100)
     """Number of cross-validation folds."""
+    protocol: Literal["cv", "holdout", "leakage"] = "cv"
+    """``cv``: lesion-grouped cross-validation; ``holdout``: one fixed division, by lesion too; ``leakage``:
+    cross-validation on folds of lesions and again on folds of images, to see how much the split makes of a score."""
+    split: tuple[int, int, int] = (60, 20, 20)
+    """Per cent of the images in the training, validation and test part of a hold-out."""
+    repeats: int = Field(default=1, ge=1, le=100)
+    """Cross-validations on as many divisions; the first gives the scores, all of them the spread."""
     folds_file: str | None = None
     """A table of image ids and folds to use instead of making folds, such as ``hamcv folds`` writes."""
     allow_leakage: bool = False
@@ -86,6 +93,25 @@ class RunConfig(BaseModel):
         if layout not in FORMATS:
             raise ValueError(f"must be one of {', '.join(FORMATS)}")
         return layout
+
+    @field_validator("split")
+    @classmethod
+    def _whole(cls, split: tuple[int, int, int]) -> tuple[int, int, int]:
+        if min(split) < 1 or sum(split) != 100:
+            raise ValueError("give per cent of training, validation and test that add up to 100, such as 60:20:20")
+        return split
+
+    @model_validator(mode="after")
+    def _belongs_to_the_protocol(self) -> RunConfig:
+        if self.protocol != "cv" and self.repeats > 1:
+            raise ValueError(f"repeats = {self.repeats} goes with protocol cv only, not with {self.protocol}")
+        if self.protocol != "holdout" and self.split != (60, 20, 20):
+            raise ValueError(f"split goes with protocol holdout only, not with {self.protocol}")
+        if self.folds_file is not None and self.repeats > 1:
+            raise ValueError("folds_file (--folds-file) holds one division; repeats needs several, leave one out")
+        if self.protocol == "leakage" and self.allow_leakage:
+            raise ValueError("protocol leakage compares with folds that do not leak; leave allow_leakage out")
+        return self
 
     @field_validator("folds_file")
     @classmethod

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from cv_folds.arrays import StrArray
 from cv_folds.data.dataset import LesionDataset
+from cv_folds.holdout import make_holdout
 from cv_folds.leakage import ImagePair, identical_images, merge_groups
 from cv_folds.splits import Folds, make_folds
-from cv_folds.strata import StratumColumn, make_strata
+from cv_folds.strata import Strata, StratumColumn, make_strata
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,10 +108,43 @@ def stratified_folds(
     """
     strata = make_strata(dataset, groups, stratify, fewest=n_folds)
     folds = make_folds(dataset, n_folds=n_folds, seed=seed, groups=groups, strata=strata.labels)
+    return StratifiedFolds(folds=folds, notes=_about_rare(strata, stratify, n_folds, "folds"))
+
+
+def stratified_holdout(
+    dataset: LesionDataset,
+    groups: StrArray,
+    *,
+    split: tuple[int, int, int],
+    seed: int,
+    stratify: Sequence[StratumColumn],
+) -> StratifiedFolds:
+    """Make one division into training, validation and test part, by diagnosis and the columns of `stratify`.
+
+    Parameters
+    ----------
+    dataset, groups, seed, stratify
+        As for `stratified_folds`.
+    split : tuple of int
+        Shares of training, validation and test, in this order.
+
+    Raises
+    ------
+    UsageError
+        When a class has fewer than three groups.
+    """
+    strata = make_strata(dataset, groups, stratify, fewest=len(split))
+    train, validation, test = split
+    shares = (test, validation, train)
+    folds = make_holdout(dataset, shares=shares, seed=seed, groups=groups, strata=strata.labels)
+    return StratifiedFolds(folds=folds, notes=_about_rare(strata, stratify, len(split), "parts"))
+
+
+def _about_rare(strata: Strata, stratify: Sequence[StratumColumn], fewest: int, what: str) -> tuple[str, ...]:
     if not strata.rare:
-        return StratifiedFolds(folds=folds, notes=())
-    note = (
+        return ()
+    sentence = (
         f"stratified by diagnosis alone where a combination of diagnosis, {', '.join(stratify)} has fewer lesions than "
-        f"there are folds ({n_folds}): {'; '.join(strata.rare)}"
+        f"there are {what} ({fewest}): {'; '.join(strata.rare)}"
     )
-    return StratifiedFolds(folds=folds, notes=(note,))
+    return (sentence,)

@@ -64,6 +64,7 @@ class RunJournal:
             "schema": 1,
             "status": "running",
             "recipe": config.recipe,
+            "protocol": config.protocol,
             "started": _now(),
             "finished": None,
             "versions": versions(),

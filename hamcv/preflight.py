@@ -62,7 +62,7 @@ def preflight(config: RunConfig, *, download: bool, backbones: Sequence[str] | N
     grouping = group(dataset)
     divisions = divide(dataset, grouping.groups, config)
     for division in divisions:
-        for fold in range(config.folds):
+        for fold in division.folds.held_out:
             inner_split(division.folds, fold, parts=config.training.validation_parts, seed=division.arm.seed)
     names = config.backbones if backbones is None else backbones
     weights = {name: find_weights(config.weights, name, download=download) for name in names}

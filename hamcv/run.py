@@ -117,7 +117,7 @@ def run(config: RunConfig, options: RunOptions, console: Console) -> RunResult:
                 log.warning(f"note: {note}")
             log.info(
                 f"{found.dataset.name}: {len(found.dataset)} images of {found.dataset.n_lesions} lesions, "
-                f"{len(found.dataset.classes)} classes; {config.folds} folds x {len(config.backbones)} backbones on "
+                f"{len(found.dataset.classes)} classes; {len(specs)} trainings of {len(config.backbones)} backbones on "
                 f"{engine.device}, {engine.side_by_side} side by side" + (f" on {engine.place}" if engine.place else "")
             )
             for note in (note for division in found.divisions for note in division.notes):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cv_folds.arrays import FloatArray, frozen
 from cv_folds.errors import DataError, UsageError, list_rows
 from cv_folds.leakage import Audit
-from cv_folds.splits import Folds
+from cv_folds.splits import HOLDOUT_PARTS, Folds
 from cv_folds.training.record import job_folder, job_name
 
 MEND = "`hamcv run` with the same settings writes it again"
@@ -259,8 +259,10 @@ def read_folds(path: Path, classes: tuple[str, ...], *, leaks: bool = False) -> 
     if not rows or tuple(rows[0]) != FOLD_COLUMNS or len(rows) == 1:
         raise DataError(f"{path} is damaged: it needs the columns {', '.join(FOLD_COLUMNS)} and rows; {MEND}")
     index = {name: label for label, name in enumerate(classes)}
+    holdout = rows[1][-1] in HOLDOUT_PARTS
+    known = {name: fold for fold, name in enumerate(HOLDOUT_PARTS)} if holdout else _numbers(rows[1:])
     for number, row in enumerate(rows[1:], start=2):
-        if len(row) != len(FOLD_COLUMNS) or row[3] not in index or not row[4].isdecimal():
+        if len(row) != len(FOLD_COLUMNS) or row[3] not in index or row[4] not in known:
             raise DataError(f"{path}, row {number} is damaged: {','.join(row)!r}; {MEND}")
     image_ids, lesion_ids, groups, labels, folds = zip(*rows[1:], strict=True)
     try:
@@ -270,12 +272,18 @@ def read_folds(path: Path, classes: tuple[str, ...], *, leaks: bool = False) -> 
             groups=frozen(groups, np.str_),
             labels=frozen([index[name] for name in labels], np.int64),
             classes=classes,
-            folds=frozen([int(fold) for fold in folds], np.int64),
-            n_folds=max(int(fold) for fold in folds) + 1,
+            folds=frozen([known[fold] for fold in folds], np.int64),
+            n_folds=max(known.values()) + 1,
             leaks=leaks,
+            holdout=holdout,
         )
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def _numbers(rows: Sequence[Sequence[str]]) -> dict[str, int]:
+    """Return what the last cells stand for, where they are fold numbers."""
+    return {row[-1]: int(row[-1]) for row in rows if row and row[-1].isdecimal()}
 
 
 def read_history(folder: Path, job: JobRecord) -> JobHistory:

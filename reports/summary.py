@@ -18,6 +18,9 @@ DEMO_BANNER = (
 SUMMARY_METRICS = ("macro_f1", "balanced_accuracy", "log_loss")
 """Three views that can disagree: a stack that learns the prevalence gains in log-loss and loses rare classes."""
 
+_PART_USES = ("the test", "choosing the epoch and fitting the ensembles", "training")
+"""In the order of `cv_folds.splits.HOLDOUT_PARTS`."""
+
 COLLAPSED_SHARE = 0.99
 """Even the commonest class of HAM10000 holds only two thirds of the images."""
 
@@ -86,6 +89,8 @@ def what_was_done(evaluation: Evaluation, folder: RunFolder) -> str:
     """Describe the data and the models in two sentences."""
     backbones = [name for name, scores in evaluation.models.items() if scores.kind == "backbone"]
     ensembles = [name for name, scores in evaluation.models.items() if scores.kind == "ensemble"]
+    if folder.folds.holdout:
+        return _what_was_held_out(evaluation, folder, backbones, ensembles)
     sentences = []
     sentences.append(
         f"{plural(evaluation.n_images, 'image')} of {plural(evaluation.n_lesions, 'lesion')} in "
@@ -107,6 +112,31 @@ def what_was_done(evaluation: Evaluation, folder: RunFolder) -> str:
     sentences.append(
         "Every score comes from images that the scored network had not seen"
         + ("." if folder.audit.allowed_leakage is None else ", but of whose lesions it may have seen others.")
+    )
+    return " ".join(sentences)
+
+
+def _what_was_held_out(evaluation: Evaluation, folder: RunFolder, backbones: list[str], ensembles: list[str]) -> str:
+    counts = folder.folds.table()
+    sizes = [f"{plural(row['images'], 'image')} for {use}" for row, use in zip(counts, _PART_USES, strict=True)]
+    sentences = [
+        f"{plural(len(folder.folds.image_ids), 'image')} of {plural(folder.record.data.n_lesions, 'lesion')} in "
+        f"{plural(len(evaluation.classes), 'class', 'classes')} ({folder.record.data.name}) were divided once: "
+        f"{listing(sizes[::-1])}; "
+        + (
+            "all images of a lesion are in the same part."
+            if folder.audit.allowed_leakage is None
+            else "images of one lesion stand in several parts."
+        ),
+    ]
+    if backbones:
+        verb = "was" if len(backbones) == 1 else "were"
+        sentences.append(f"{plural(len(backbones), 'backbone')} ({listing(backbones)}) {verb} trained once.")
+    if ensembles:
+        sentences.append(f"Their predictions were combined by {listing(ensembles)}, fitted on the validation part.")
+    sentences.append(
+        f"Every score is of the test part: {plural(evaluation.n_images, 'image')} of "
+        f"{plural(evaluation.n_lesions, 'lesion')}, predicted once."
     )
     return " ".join(sentences)
 

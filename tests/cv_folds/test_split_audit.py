@@ -87,7 +87,7 @@ def test_forms_of_one_training(tmp_path, text):
         rows("id,kfold", lambda n: f"{n}.jpg,fold_{FOLD[n]}"),
         rows("id,f0_fold,f1_fold,f2_fold", lambda n: f"{n}," + ",".join(str(int(FOLD[n] == k)) for k in range(3))),
         rows("id,f0_fold,f1_fold,f2_fold", lambda n: f"{n}," + ",".join(str(int(FOLD[n] != k)) for k in range(3))),
-        rows("id,once,twice,thrice", lambda n: f"{n}," + ",".join("test" if FOLD[n] == k else "train" for k in range(3))),
+        rows("id,once,twice,thrice", lambda n: f"{n}," + ",".join(("train", "test")[FOLD[n] == k] for k in range(3))),
         "fold0,fold1,fold2\na,c,f\nb,d,g\n,e,h\n",
         "fold0_train,fold0_test,fold1_train,fold1_test,fold2_train,fold2_test\n"
         + "\n".join(

@@ -23,7 +23,7 @@ SURFACE = {
         "--data", "--out", "--folds", "--recipe", "--backbones", "--image-size", "--epochs", "--batch-size",
         "--weights", "--seed", "--device", "--limit-lesions", "--jobs", "--fail-fast", "--dry-run", "--overwrite",
         "--set", "--backend", "--address", "--prepare", "--compile", "--tensorboard", "--format", "--folds-file",
-        "--allow-leakage", "--stratify",
+        "--allow-leakage", "--stratify", "--protocol", "--split", "--repeats",
     },
     "job": set(),
     "report": {"--format"},

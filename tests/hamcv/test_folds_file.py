@@ -55,7 +55,7 @@ def test_folds_that_leak_are_refused(hamcv: Hamcv, small_data: Path, leaking: Pa
     screen = hamcv(*run)
     assert screen.code == 3
     assert "of 1 of 60 lesions or merged groups, stand in several folds" in screen.err
-    assert re.search(r"DEMO_\d+: ISIC_\d+ in fold \d, ISIC_\d+ in fold \d", screen.err), screen.err
+    assert re.search(r"HAM_\d+: ISIC_\d+ in fold \d, ISIC_\d+ in fold \d", screen.err), screen.err
     assert "--allow-leakage" in screen.err
     assert not (tmp_path / "run").exists()
 
