@@ -45,8 +45,8 @@ def make_holdout(
     Notes
     -----
     Stratum by stratum, groups are dealt out from the largest to the smallest, those of one size in random order, each
-    to the part that has the least of its share so far. Every stratum with at least three groups is in every part, and
-    of its images no part has more than its share and one group.
+    to the part that has the least of its share so far, of equals to the one with the larger share. Every stratum with
+    at least three groups is in every part, and of its images no part has more than its share and one group.
     """
     assert len(shares) == N_PARTS
     assert all(share > 0 for share in shares)
@@ -54,13 +54,15 @@ def make_holdout(
     strata = dataset.labels if strata is None else strata
     names, first, numbers, sizes = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)
     generator = np.random.default_rng(seed)
+    share = np.asarray(shares, dtype=np.float64)
+    by_share = np.argsort(-share, kind="stable")
     part_of_group = np.full(len(names), -1, dtype=np.int64)
     for stratum in np.unique(strata):
         # A group with several strata goes with that of its first image.
         members = generator.permutation(np.flatnonzero(strata[first] == stratum))
         filled = np.zeros(N_PARTS)
         for group in members[np.argsort(-sizes[members], kind="stable")]:
-            part = int(np.argmin(filled / np.asarray(shares)))
+            part = by_share[np.argmin((filled / share)[by_share])]
             part_of_group[group] = part
             filled[part] += sizes[group]
     return Folds(

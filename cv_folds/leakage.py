@@ -173,10 +173,14 @@ def audit_folds(folds: Folds, merged: Sequence[ImagePair]) -> Audit:
         allowed_leakage=measure_leakage(folds.groups, folds.folds),
         checks=(
             _no_group_in_two_folds("L001", f"Is any lesion in two {where}s?", folds.lesion_ids, folds.folds),
-            _no_group_in_two_folds("L002", f"Is any group of merged lesions in two {where}s?", folds.groups, folds.folds),
+            _no_group_in_two_folds(
+                "L002", f"Is any group of merged lesions in two {where}s?", folds.groups, folds.folds
+            ),
             AuditCheck(
                 code="L003",
-                title="Is every image in exactly one part?" if folds.holdout else "Is every image held out exactly once?",
+                title="Is every image in exactly one part?"
+                if folds.holdout
+                else "Is every image held out exactly once?",
                 severity="error",
                 status="passed",
                 detail=f"{len(folds.image_ids)} images in {folds.n_folds} {where}s, each image id in one row",

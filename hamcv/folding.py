@@ -12,6 +12,8 @@ from cv_folds.leakage import ImagePair, identical_images, merge_groups
 from cv_folds.splits import Folds, make_folds
 from cv_folds.strata import Strata, StratumColumn, make_strata
 
+_MOST_NAMED = 8
+
 
 @dataclass(frozen=True, kw_only=True)
 class Grouping:
@@ -145,6 +147,8 @@ def _about_rare(strata: Strata, stratify: Sequence[StratumColumn], fewest: int, 
         return ()
     sentence = (
         f"stratified by diagnosis alone where a combination of diagnosis, {', '.join(stratify)} has fewer lesions than "
-        f"there are {what} ({fewest}): {'; '.join(strata.rare)}"
+        f"there are {what} ({fewest}): {'; '.join(strata.rare[:_MOST_NAMED])}"
     )
+    if len(strata.rare) > _MOST_NAMED:
+        sentence += f"; and {len(strata.rare) - _MOST_NAMED} more combinations"
     return (sentence,)

@@ -24,6 +24,7 @@ from hamcv.run_folder import open_run_folder
 from hamcv.sources import DEMO_BANNER
 from hamcv.training import choose_engine, decode, job_spec, memory_of_workers, refuse_failures, train
 from reports.results import Evaluation
+from reports.wording import plural
 from reports.write import write_report
 
 
@@ -117,7 +118,8 @@ def run(config: RunConfig, options: RunOptions, console: Console) -> RunResult:
                 log.warning(f"note: {note}")
             log.info(
                 f"{found.dataset.name}: {len(found.dataset)} images of {found.dataset.n_lesions} lesions, "
-                f"{len(found.dataset.classes)} classes; {len(specs)} trainings of {len(config.backbones)} backbones on "
+                f"{len(found.dataset.classes)} classes; {plural(len(specs), 'training')} of "
+                f"{plural(len(config.backbones), 'backbone')} on "
                 f"{engine.device}, {engine.side_by_side} side by side" + (f" on {engine.place}" if engine.place else "")
             )
             for note in (note for division in found.divisions for note in division.notes):

@@ -19,6 +19,7 @@ from hamcv.fetching import FetchedSet
 from hamcv.health import examine
 from hamcv.job import Prepared
 from hamcv.preflight import Preflight
+from hamcv.protocol_screen import show_inflation, show_repeats
 from hamcv.sources import DEMO_BANNER
 from reports.results import Estimate, Evaluation
 from reports.summary import leakage_warning
@@ -52,6 +53,10 @@ def show_leaderboard(evaluation: Evaluation, console: Console) -> None:
         overall = evaluation.models[name].overall
         table.add_row(name, *(_estimate(overall[metric]) for metric in LEADERBOARD))
     console.print(table)
+    if evaluation.repeats is not None:
+        show_repeats(evaluation.repeats, LEADERBOARD, console)
+    if evaluation.inflation is not None:
+        show_inflation(evaluation.inflation, LEADERBOARD, console)
 
 
 def show_demo_banner(console: Console) -> None:

@@ -76,7 +76,6 @@ def inflation_text(inflation: Inflation, lead: str) -> tuple[Paragraph, ...]:
             "this report, and the predictor, are those of the folds that keep lesions together.",
         ),
         Paragraph(
-            title="How much of the score was the split.",
             text=" ".join(_sentence(lead, metric, scores[metric]) for metric in ("macro_f1", "balanced_accuracy")),
         ),
     )

@@ -22,6 +22,11 @@ from hamcv.sources import open_dataset
 
 Hamcv = Callable[..., Any]
 ONE = TINY | {"backbones": ["shufflenet_v2_x0_5"], "folds": 2, "training.epochs": 1, "report.resamples": 100}
+WORDS = {
+    "holdout": "Test scores of ",
+    "repeated": "over 2 repetitions",
+    "compared": "Folds of images minus folds of lesions",
+}
 RESULTS = ("predictions.csv", "metrics.json")
 
 
@@ -131,6 +136,7 @@ def test_combining_and_reporting_again_give_the_same(
     for command in ("ensemble", "report"):
         screen = hamcv(command, run)
         assert screen.code == 0, screen.err
+        assert WORDS[name] in screen.out
         for file in RESULTS:
             assert (run / file).read_bytes() == (original / file).read_bytes(), (command, file)
 
@@ -150,6 +156,14 @@ def test_resuming_and_single_jobs_know_the_arms(hamcv: Hamcv, repeated: Path, tm
     again = {path for path, time_ns in kept.items() if path.stat().st_mtime_ns != time_ns}
     assert again == {lost / "model.safetensors"}
     assert hamcv("job", run, 4).code == 2
+
+
+def test_a_holdout_takes_its_parts_from_a_file(hamcv: Hamcv, holdout: Path, tmp_path: Path) -> None:
+    settings = ("--recipe", holdout / "config.toml", "--out", tmp_path / "run", "--prepare")
+    screen = hamcv("run", *settings, "--folds-file", holdout / "folds.csv")
+    assert screen.code == 0, screen.err
+    assert "INDEX from 0 to 0" in screen.out
+    assert (tmp_path / "run" / "folds.csv").read_bytes() == (holdout / "folds.csv").read_bytes()
 
 
 def test_the_numbers_of_the_jobs(tiny_config: RunConfig) -> None:
