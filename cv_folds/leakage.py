@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from cv_folds.arrays import IntArray, StrArray, frozen
@@ -56,6 +57,24 @@ class AuditCheck(_Record):
     """Figures behind the answer."""
 
 
+class Leakage(_Record):
+    """How far folds separate images that belong together."""
+
+    groups: int
+    """Groups that stand in several folds."""
+    images: int
+    """Their images."""
+    n_groups: int
+    """All groups."""
+    n_images: int
+    """All images."""
+
+    @property
+    def words(self) -> str:
+        """For a sentence."""
+        return f"{self.images} of {self.n_images} images, of {self.groups} of {self.n_groups} lesions or merged groups"
+
+
 class Audit(_Record):
     """All that was checked about leakage: the content of ``audit.json``."""
 
@@ -68,6 +87,8 @@ class Audit(_Record):
     """Taken for one lesion and kept together."""
     doubtful_pairs: tuple[ImagePair, ...]
     """Left apart, for a person to look at."""
+    allowed_leakage: Leakage | None = None
+    """What leaks in folds that were used although they leak; None for folds that do not."""
 
     def with_check(self, check: AuditCheck) -> Audit:
         """Return the same audit with one check more."""
@@ -147,16 +168,22 @@ def audit_folds(folds: Folds, merged: Sequence[ImagePair]) -> Audit:
     merged : sequence of ImagePair
         Identical images that were put into one group.
     """
+    where = "part" if folds.holdout else "fold"
     return Audit(
+        allowed_leakage=measure_leakage(folds.groups, folds.folds),
         checks=(
-            _no_group_in_two_folds("L001", "Is any lesion in two folds?", folds.lesion_ids, folds.folds),
-            _no_group_in_two_folds("L002", "Is any group of merged lesions in two folds?", folds.groups, folds.folds),
+            _no_group_in_two_folds("L001", f"Is any lesion in two {where}s?", folds.lesion_ids, folds.folds),
+            _no_group_in_two_folds(
+                "L002", f"Is any group of merged lesions in two {where}s?", folds.groups, folds.folds
+            ),
             AuditCheck(
                 code="L003",
-                title="Is every image held out exactly once?",
+                title="Is every image in exactly one part?"
+                if folds.holdout
+                else "Is every image held out exactly once?",
                 severity="error",
                 status="passed",
-                detail=f"{len(folds.image_ids)} images in {folds.n_folds} folds, each image id in one row",
+                detail=f"{len(folds.image_ids)} images in {folds.n_folds} {where}s, each image id in one row",
             ),
             AuditCheck(
                 code="L004",
@@ -176,6 +203,27 @@ def audit_folds(folds: Folds, merged: Sequence[ImagePair]) -> Audit:
         ),
         merged_pairs=tuple(merged),
         doubtful_pairs=(),
+    )
+
+
+def measure_leakage(groups: StrArray, folds: IntArray) -> Leakage | None:
+    """Count the images whose group stands in several folds; None when there is none.
+
+    Parameters
+    ----------
+    groups : (n,) array of str
+        What must stay together.
+    folds : (n,) array of int
+        The fold of each image.
+    """
+    torn = torn_groups(groups, folds)
+    if not torn:
+        return None
+    return Leakage(
+        groups=len(torn),
+        images=int(np.isin(groups, torn).sum()),
+        n_groups=len(np.unique(groups)),
+        n_images=len(groups),
     )
 
 

@@ -102,9 +102,13 @@ class OutOfFold:
     """Backbone names, in the order of the second axis of `logits`."""
     logits: FloatArray
     """(n, n_backbones, n_classes) out-of-fold logits."""
+    leaks: bool = False
+    """`Folds.leaks`."""
 
 
-def pool(folds: Folds, parts: Iterable[FoldLogits], backbones: Sequence[str]) -> OutOfFold:
+def pool(
+    folds: Folds, parts: Iterable[FoldLogits], backbones: Sequence[str], *, held_out: Sequence[int] | None = None
+) -> OutOfFold:
     """Join the jobs' logits by image id into one table.
 
     Parameters
@@ -115,10 +119,13 @@ def pool(folds: Folds, parts: Iterable[FoldLogits], backbones: Sequence[str]) ->
         One for every backbone and fold, in any order.
     backbones : sequence of str
         The backbones that must be there; fixes the order of the second axis.
+    held_out : sequence of int, optional
+        The folds that were predicted; `Folds.held_out` when not given.
 
     Returns
     -------
     OutOfFold
+        Of the images of these folds, which are all images in a cross-validation.
 
     Raises
     ------
@@ -132,7 +139,8 @@ def pool(folds: Folds, parts: Iterable[FoldLogits], backbones: Sequence[str]) ->
         if key in by_job:
             raise DataError(f"{part.backbone}, fold {part.fold}: predicted twice")
         by_job[key] = part
-    wanted = {(backbone, fold) for backbone in backbones for fold in range(folds.n_folds)}
+    predicted = folds.held_out if held_out is None else tuple(held_out)
+    wanted = {(backbone, fold) for backbone in backbones for fold in predicted}
     if missing := sorted(wanted - by_job.keys()):
         raise DataError(
             "these jobs have no out-of-fold predictions; run again to finish them:\n"
@@ -145,19 +153,21 @@ def pool(folds: Folds, parts: Iterable[FoldLogits], backbones: Sequence[str]) ->
         )
     logits = np.empty((len(folds.image_ids), len(backbones), len(folds.classes)))
     for column, backbone in enumerate(backbones):
-        for fold in range(folds.n_folds):
+        for fold in predicted:
             part = by_job[backbone, fold]
             rows = np.flatnonzero(folds.folds == fold)
             logits[rows, column] = _rows_of_fold(part, folds, rows)
+    inside = np.isin(folds.folds, predicted)
     return OutOfFold(
-        image_ids=folds.image_ids,
-        lesion_ids=folds.lesion_ids,
-        groups=folds.groups,
-        labels=folds.labels,
-        folds=folds.folds,
+        image_ids=frozen(folds.image_ids[inside]),
+        lesion_ids=frozen(folds.lesion_ids[inside]),
+        groups=frozen(folds.groups[inside]),
+        labels=frozen(folds.labels[inside]),
+        folds=frozen(folds.folds[inside]),
         classes=folds.classes,
         backbones=tuple(backbones),
-        logits=frozen(logits),
+        logits=frozen(logits[inside]),
+        leaks=folds.leaks,
     )
 
 

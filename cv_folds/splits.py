@@ -13,17 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from cv_folds.arrays import BoolArray, IntArray, StrArray, duplicates, frozen
 from cv_folds.data.dataset import LesionDataset
 from cv_folds.errors import DataError, UsageError, list_rows
 from cv_folds.files import write_text
 
+HOLDOUT_PARTS = ("test", "validation", "train")
+"""The numbers that `Folds.folds` has when it is one fixed division: the test part is fold 0, the only one held out."""
+
+TEST, VALIDATION, TRAIN = range(len(HOLDOUT_PARTS))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Folds:
-    """Which image is held out in which fold."""
+    """Which image is held out in which fold, or which part of a fixed division it is in."""
 
     image_ids: StrArray
     """(n,) image ids, in the order of the dataset."""
@@ -39,19 +44,35 @@ class Folds:
     """(n,) the fold that holds the image out, counted from 0."""
     n_folds: int
     """Number of folds, at least 2."""
+    leaks: bool = False
+    """Whether groups may stand in several folds; scores on such folds are too good."""
+    holdout: bool = False
+    """Whether this is one fixed division; the numbers of `folds` are then those of `HOLDOUT_PARTS`."""
 
     def __post_init__(self) -> None:
         if again := duplicates(self.image_ids.tolist()):
             raise DataError("image ids that occur more than once:\n" + list_rows(again))
         if not np.isin(self.folds, np.arange(self.n_folds)).all():
             raise DataError(f"fold numbers must lie between 0 and {self.n_folds - 1}")
-        if torn := torn_groups(self.groups, self.folds):
+        if not self.leaks and (torn := torn_groups(self.groups, self.folds)):
             raise DataError("groups that stand in more than one fold:\n" + list_rows(torn))
         for fold in range(self.n_folds):
             absent = set(range(len(self.classes))) - set(self.labels[self.folds == fold].tolist())
             if absent:
                 names = ", ".join(self.classes[label] for label in sorted(absent))
+                if self.holdout:
+                    raise DataError(f"the {self.names[fold]} part has no image of {names}")
                 raise DataError(f"fold {fold} has no image of {names}; use fewer folds")
+
+    @property
+    def held_out(self) -> tuple[int, ...]:
+        """The folds that are held out, each by a training of its own."""
+        return (TEST,) if self.holdout else tuple(range(self.n_folds))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the folds are called, by their number."""
+        return HOLDOUT_PARTS if self.holdout else tuple(str(fold) for fold in range(self.n_folds))
 
     def table(self) -> list[dict[str, int]]:
         """Return a row a fold: the number of lesions, of images and of images of each class."""
@@ -64,14 +85,19 @@ class Folds:
         return rows
 
     def write_csv(self, path: Path) -> None:
-        """Write ``image_id,lesion_id,group,label,fold`` atomically."""
+        """Write `to_csv` atomically."""
+        write_text(path, self.to_csv())
+
+    def to_csv(self) -> str:
+        """Return the columns ``image_id,lesion_id,group,label,fold``."""
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["image_id", "lesion_id", "group", "label", "fold"])
         names = [self.classes[label] for label in self.labels.tolist()]
-        columns = (self.image_ids.tolist(), self.lesion_ids.tolist(), self.groups.tolist(), names, self.folds.tolist())
+        folds = [self.names[fold] for fold in self.folds.tolist()]
+        columns = (self.image_ids.tolist(), self.lesion_ids.tolist(), self.groups.tolist(), names, folds)
         writer.writerows(zip(*columns, strict=True))
-        write_text(path, text.getvalue())
+        return text.getvalue()
 
 
 def torn_groups(groups: StrArray, folds: IntArray) -> list[str]:
@@ -84,7 +110,14 @@ def torn_groups(groups: StrArray, folds: IntArray) -> list[str]:
     return sorted(torn)
 
 
-def make_folds(dataset: LesionDataset, *, n_folds: int, seed: int, groups: StrArray | None = None) -> Folds:
+def make_folds(
+    dataset: LesionDataset,
+    *,
+    n_folds: int,
+    seed: int,
+    groups: StrArray | None = None,
+    strata: IntArray | None = None,
+) -> Folds:
     """Split a dataset into stratified folds that never separate the images of a group.
 
     Parameters
@@ -97,6 +130,8 @@ def make_folds(dataset: LesionDataset, *, n_folds: int, seed: int, groups: StrAr
         The same seed gives the same folds everywhere.
     groups : (n,) array of str, optional
         What must stay together; the lesion ids when not given.
+    strata : (n,) array of int, optional
+        What is spread evenly over the folds, as from `cv_folds.strata`; the diagnoses when not given.
 
     Returns
     -------
@@ -130,7 +165,45 @@ def make_folds(dataset: LesionDataset, *, n_folds: int, seed: int, groups: StrAr
         )
     assignment = np.full(len(dataset), -1, dtype=np.int64)
     splitter = StratifiedGroupKFold(n_splits=n_folds, shuffle=True, random_state=seed)
-    for fold, (_, held_out) in enumerate(splitter.split(np.zeros(len(dataset)), dataset.labels, groups)):
+    strata = dataset.labels if strata is None else strata
+    with warnings.catch_warnings():
+        # A stratum may be small; that every class is in every fold is looked at below.
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        for fold, (_, held_out) in enumerate(splitter.split(np.zeros(len(dataset)), strata, groups)):
+            assignment[held_out] = fold
+    return Folds(
+        image_ids=dataset.image_ids,
+        lesion_ids=dataset.lesion_ids,
+        groups=frozen(groups),
+        labels=dataset.labels,
+        classes=dataset.classes,
+        folds=frozen(assignment),
+        n_folds=n_folds,
+    )
+
+
+def image_level_folds(dataset: LesionDataset, groups: StrArray, *, n_folds: int, seed: int) -> Folds:
+    """Split images into stratified folds as if each were a lesion of its own: what leaks, for comparison.
+
+    Parameters
+    ----------
+    dataset : LesionDataset
+        What to split.
+    groups : (n,) array of str
+        What belongs together; it has no say here, but goes into intervals and inner splits.
+    n_folds : int
+        Number of folds, at least 2 and at most the images of the rarest class.
+    seed : int
+        The same seed gives the same folds everywhere.
+
+    Returns
+    -------
+    Folds
+        With `Folds.leaks`. `sklearn.model_selection.StratifiedKFold` with shuffling.
+    """
+    assignment = np.full(len(dataset), -1, dtype=np.int64)
+    splitter = StratifiedKFold(n_splits=n_folds, shuffle=True, random_state=seed)
+    for fold, (_, held_out) in enumerate(splitter.split(np.zeros(len(dataset)), dataset.labels)):
         assignment[held_out] = fold
     return Folds(
         image_ids=dataset.image_ids,
@@ -140,6 +213,7 @@ def make_folds(dataset: LesionDataset, *, n_folds: int, seed: int, groups: StrAr
         classes=dataset.classes,
         folds=frozen(assignment),
         n_folds=n_folds,
+        leaks=True,
     )
 
 
@@ -171,13 +245,20 @@ def inner_split(folds: Folds, fold: int, *, parts: int, seed: int) -> InnerSplit
     -------
     InnerSplit
         A class with a single group outside `fold` stays in `train`, so that no class is ever unknown to the
-        model; `validation` may then miss that class. No group is in both parts.
+        model; `validation` may then miss that class. No group is in both parts. Of a fixed division, its own
+        training and validation parts.
 
     Raises
     ------
     UsageError
         When there are fewer than `parts` lesions, or no class with as many images, to divide.
     """
+    if folds.holdout:
+        assert fold == TEST
+        return InnerSplit(
+            train=frozen(np.flatnonzero(folds.folds == TRAIN)),
+            validation=frozen(np.flatnonzero(folds.folds == VALIDATION)),
+        )
     outside = np.flatnonzero(folds.folds != fold)
     single = _groups_alone_in_their_class(folds, outside)
     divisible = outside[~single]

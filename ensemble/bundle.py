@@ -61,6 +61,7 @@ def write_bundle(
     training_data: TrainingData,
     scores: Mapping[str, float],
     member_files: Mapping[tuple[str, int], Path],
+    caution: str | None = None,
 ) -> Bundle:
     """Write a bundle and read it back.
 
@@ -80,6 +81,9 @@ def write_bundle(
         Title to value of the cross-fitted scores, for the model card.
     member_files : mapping of (backbone, fold) to Path
         The weights of every backbone and fold; linked where the file system can, else copied.
+
+    caution : str, optional
+        What a reader of the scores must know first, for the model card.
 
     Returns
     -------
@@ -117,7 +121,7 @@ def write_bundle(
             training_data=training_data,
         )
         write_json(partial / MANIFEST, manifest.model_dump(mode="json", by_alias=True))
-        write_text(partial / "README.md", model_card(manifest, scores))
+        write_text(partial / "README.md", model_card(manifest, scores, caution))
         read_bundle(partial)
         _move_into_place(partial, folder)
     finally:

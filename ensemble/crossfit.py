@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +35,7 @@ def cross_fit(combiner: type[Combiner], oof: OutOfFold, settings: EnsembleSettin
         Probabilities in the order of `oof`. Nothing about fold k, labels included, enters its own rows through
         the combiner: its penalty, too, is chosen within the other folds.
     """
-    assert not torn_groups(oof.groups, oof.folds)
+    assert oof.leaks or not torn_groups(oof.groups, oof.folds)
     probabilities = np.full((len(oof.image_ids), len(oof.classes)), np.nan)
     for fold in np.unique(oof.folds):
         held_out = oof.folds == fold
@@ -57,13 +58,26 @@ def ensemble_predictions(oof: OutOfFold, settings: EnsembleSettings) -> Predicti
     -------
     Predictions
     """
+    return predictions_of(oof, {name: cross_fit(COMBINERS[name], oof, settings) for name in settings.combiners})
+
+
+def predictions_of(oof: OutOfFold, combined: Mapping[str, FloatArray]) -> Predictions:
+    """Return the softmax of every backbone, then what combiners made of them.
+
+    Parameters
+    ----------
+    oof : OutOfFold
+        Logits of images that the backbones had not seen.
+    combined : mapping of str to (n, n_classes) float64
+        Probabilities by the name of the combiner, in the order of `oof`.
+    """
     probabilities = {
         backbone: frozen(softmax(oof.logits[:, column], axis=1)) for column, backbone in enumerate(oof.backbones)
     }
     kinds: dict[str, ModelKind] = dict.fromkeys(oof.backbones, "backbone")
-    for name in settings.combiners:
+    for name, rows in combined.items():
         assert name not in kinds
-        probabilities[name] = frozen(cross_fit(COMBINERS[name], oof, settings))
+        probabilities[name] = frozen(rows)
         kinds[name] = "ensemble"
     return Predictions(
         image_ids=oof.image_ids,

@@ -6,8 +6,16 @@ from collections.abc import Mapping
 
 from ensemble.manifest import Manifest
 
+_CROSS_FITTED = """\
+Cross-fitted: every image was scored by models, and by a combiner, that had not seen it or its lesion. They
+hold for images like the training data; the averaged ensemble in this folder was itself never tested on them."""
 
-def model_card(manifest: Manifest, scores: Mapping[str, float]) -> str:
+_HELD_OUT = """\
+Of the ensemble in this folder, on the test part of a fixed division by lesion that neither its models nor its combiner
+had seen. They hold for images like those of the test part."""
+
+
+def model_card(manifest: Manifest, scores: Mapping[str, float], caution: str | None = None) -> str:
     """Return the model card in Markdown.
 
     Parameters
@@ -16,6 +24,8 @@ def model_card(manifest: Manifest, scores: Mapping[str, float]) -> str:
         The bundle's manifest.
     scores : mapping of str to float
         Title to value of the cross-fitted scores of the deployed ensemble.
+    caution : str, optional
+        What a reader of the scores must know first.
 
     Returns
     -------
@@ -28,14 +38,23 @@ def model_card(manifest: Manifest, scores: Mapping[str, float]) -> str:
         if data.demo
         else ""
     )
+    warning = f"> **Caution.** {caution}\n\n" if caution is not None else ""
+    # One fold only is that of a hold-out: a cross-validation has at least two.
+    folds = manifest.n_folds
+    members = (
+        f", combined by `{combiner.name}`."
+        if folds == 1
+        else f" and each of {folds} cross-validation folds.\n"
+        f"The models of a fold are combined by `{combiner.name}`, and the {folds} results are averaged."
+    )
+    scored = _HELD_OUT if folds == 1 else _CROSS_FITTED
     rows = "".join(f"| {title} | {value:.4f} |\n" for title, value in scores.items())
     table = f"| score | value |\n|---|---|\n{rows}" if scores else "None were stored.\n"
     size, sets = manifest.preprocessing.image_size, manifest.prediction_set
     return f"""# Skin-lesion classifier ensemble
 
-{demo}An ensemble of {len(manifest.members)} image classifiers, made by hamcv {manifest.hamcv_version}: one model
-for each backbone ({", ".join(combiner.backbones)}) and each of {manifest.n_folds} cross-validation folds.
-The models of a fold are combined by `{combiner.name}`, and the {manifest.n_folds} results are averaged.
+{demo}{warning}An ensemble of {len(manifest.members)} image classifiers, made by hamcv {manifest.hamcv_version}:
+one model for each backbone ({", ".join(combiner.backbones)}){members}
 
 ## Training data
 
@@ -45,8 +64,7 @@ Classes, in column order: {", ".join(manifest.classes)}.
 
 ## Scores
 
-Cross-fitted: every image was scored by models, and by a combiner, that had not seen it or its lesion. They
-hold for images like the training data; the averaged ensemble in this folder was itself never tested on them.
+{scored}
 
 {table}
 ## Use

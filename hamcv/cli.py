@@ -16,10 +16,11 @@ from cv_folds.data.fetch.published import SERVER
 from cv_folds.data.fetch.web import Patience
 from cv_folds.data.readers import FORMATS
 from cv_folds.errors import HamcvError, UsageError
+from cv_folds.fold_file import count_folds
 from cv_folds.training.record import job_folder
 from hamcv import __version__
 from hamcv.combining import combine_again
-from hamcv.config import RunConfig, names_data, recipes, resolve
+from hamcv.config import RunConfig, check, names_data, recipes, resolve
 from hamcv.data_screen import show_dataset
 from hamcv.fetching import FetchOptions, fetch
 from hamcv.folding import split
@@ -73,6 +74,14 @@ ColumnsOption: TypeAlias = Annotated[
 ]
 
 
+StratifyOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--stratify", metavar="A,B", help="Spread dx_type, sex or site evenly over the folds too, not only diagnoses."
+    ),
+]
+
+
 @app.command("run")
 def run_command(
     *,
@@ -92,6 +101,33 @@ def run_command(
     weights: Annotated[
         str | None, typer.Option(metavar="imagenet|none|FOLDER", help="Where the models start from.")
     ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            metavar="cv|holdout|leakage",
+            help="Cross-validation; one fixed division; or the same on folds that ignore lesions, for comparison "
+            "[default: cv].",
+        ),
+    ] = None,
+    division: Annotated[
+        str | None,
+        typer.Option(
+            "--split",
+            metavar="A:B:C",
+            help="Per cent of training, validation, test of a hold-out [default: 60:20:20].",
+        ),
+    ] = None,
+    repeats: Annotated[
+        int | None, typer.Option(metavar="R", help="Repeat the cross-validation on R divisions [default: 1].")
+    ] = None,
+    folds_file: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="Use these folds, for example from `hamcv folds`.")
+    ] = None,
+    allow_leakage: Annotated[
+        bool | None,
+        typer.Option("--allow-leakage", help="Use --folds-file even if it leaks; every report then says so."),
+    ] = None,
+    stratify: StratifyOption = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of folds, training and intervals.")] = None,
     device: Annotated[str | None, typer.Option(metavar="auto|cpu|cuda|cuda:N", help="Where to compute.")] = None,
     limit_lesions: Annotated[
@@ -130,8 +166,14 @@ def run_command(
         recipe,
         {
             "format": layout,
-            "folds": folds,
-            "backbones": None if backbones is None else [name.strip() for name in backbones.split(",")],
+            "folds": count_folds(folds_file) if folds is None and folds_file is not None else folds,
+            "protocol": protocol,
+            "split": None if division is None else [part.strip() for part in division.split(":")],
+            "repeats": repeats,
+            "folds_file": None if folds_file is None else str(folds_file),
+            "allow_leakage": allow_leakage,
+            "stratify": _names(stratify),
+            "backbones": _names(backbones),
             "training.image_size": image_size,
             "training.epochs": epochs,
             "training.batch_size": batch_size,
@@ -172,7 +214,7 @@ def job_command(
 ) -> None:
     """Run one (backbone, fold) job of a run, for a Slurm array; `hamcv run` with the same settings does the rest."""
     outcome = run_job_alone(run_folder, index, _stderr())
-    show_written((job_folder(run_folder, outcome.backbone, outcome.fold),), Console())
+    show_written((job_folder(run_folder / outcome.arm, outcome.backbone, outcome.fold),), Console())
 
 
 @app.command("report")
@@ -234,6 +276,7 @@ def folds_command(
     layout: FormatOption = None,
     folds: Annotated[int, typer.Option(help="Number of folds.")] = 5,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the folds.")] = 0,
+    stratify: StratifyOption = None,
     assignments: ColumnsOption = None,
 ) -> None:
     """Write stratified, lesion-grouped folds as CSV: image_id, lesion_id, group, label, fold."""
@@ -242,9 +285,11 @@ def folds_command(
     if dataset.demo:
         show_demo_banner(_stderr())
     show_notes(dataset.notes, _stderr())
-    made = split(dataset, n_folds=folds, seed=seed).folds
-    made.write_csv(out)
-    show_folds(made, Console())
+    made = split(dataset, n_folds=folds, seed=seed, stratify=check({"stratify": _names(stratify) or []}).stratify)
+    made.folds.write_csv(out)
+    for note in made.notes:
+        _stderr().print(note, markup=False, highlight=False, soft_wrap=True)
+    show_folds(made.folds, Console())
     show_written((out,), Console())
 
 
@@ -353,6 +398,10 @@ def _complain(message: str) -> None:
 
 def _stderr() -> Console:
     return Console(stderr=True)
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",")]
 
 
 def _config(data: str | None, recipe: str | None, options: dict[str, Any], assignments: list[str]) -> RunConfig:

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import hamcv
 from cv_folds.errors import DataError, UsageError, list_rows
 from cv_folds.images import DECODER
 from cv_folds.out_of_fold import FoldLogits, OutOfFold, pool
-from cv_folds.splits import Folds
+from cv_folds.splits import VALIDATION
 from cv_folds.training.pixels import IMAGENET
-from cv_folds.training.record import LOGITS_FILE, MODEL_FILE, job_folder, verified_record
+from cv_folds.training.record import LOGITS_FILE, MODEL_FILE, VALIDATION_FILE, verified_record
 from ensemble.bundle import write_bundle
 from ensemble.crossfit import Deployed, ensemble_predictions, fit_deployed
+from ensemble.holdout import fit_on_validation, holdout_predictions
 from ensemble.manifest import Preprocessing, TrainingData
 from ensemble.predictions import Predictions
+from hamcv.arms import Division, jobs_of, jobs_of_main, read_divisions
 from hamcv.config import RunConfig, read_config
 from hamcv.evaluation import METRICS_FILE, PREDICTIONS_FILE, score
 from hamcv.run_folder import CONFIG_FILE, hold
 from reports.results import Evaluation
-from reports.run_folder import RunRecord, read_folds, read_record
+from reports.run_folder import RunRecord, read_record
+from reports.summary import leakage_warning
 from reports.write import write_report
 
 
@@ -43,7 +47,7 @@ class Combined:
 def combine(
     run: Path,
     config: RunConfig,
-    folds: Folds,
+    divisions: Sequence[Division],
     data: TrainingData,
     *,
     stage: Callable[[str], AbstractContextManager[None]],
@@ -58,8 +62,8 @@ def combine(
         A run folder whose jobs are finished.
     config : RunConfig
         Its settings.
-    folds : Folds
-        Its folds.
+    divisions : sequence of Division
+        Its folds in every arm, the main one first.
     data : TrainingData
         What it was trained on.
     stage : callable
@@ -71,10 +75,9 @@ def combine(
         When predictions are missing, doubled or damaged.
     """
     with stage("ensemble"):
-        oof = _pool(config, run, folds)
-        combined = ensemble_predictions(oof, config.ensemble)
-        combined.write_csv(run / PREDICTIONS_FILE)
-        deployed = fit_deployed(oof, combined, config.ensemble)
+        deployed = _combine_arm(run, config, divisions[0])()
+        for division in divisions[1:]:
+            _combine_arm(run, config, division)
     with stage("evaluate"):
         predictions, evaluation = score(run, config, demo=data.demo)
     files = [run / METRICS_FILE]
@@ -110,7 +113,7 @@ def combine_again(run: Path) -> Combined:
     config = read_config(run / CONFIG_FILE)
     with hold(run):
         facts = read_record(run / "run.json", RunRecord).data
-        folds = read_folds(run / "folds.csv", tuple(facts.images_per_class))
+        divisions = read_divisions(run, config, tuple(facts.images_per_class))
         data = TrainingData(
             name=facts.name,
             fingerprint=facts.fingerprint,
@@ -119,7 +122,7 @@ def combine_again(run: Path) -> Combined:
             demo=facts.demo,
         )
         _refuse_unfinished(run, config)
-        combined = combine(run, config, folds, data, stage=lambda _: nullcontext())
+        combined = combine(run, config, divisions, data, stage=lambda _: nullcontext())
         reports = write_report(
             run, evaluation=combined.evaluation, predictions=combined.predictions, formats=config.report.formats
         )
@@ -128,12 +131,7 @@ def combine_again(run: Path) -> Combined:
 
 def _refuse_unfinished(run: Path, config: RunConfig) -> None:
     """Raise `DataError` that lists the jobs which are not finished, or whose files are not those of their record."""
-    lost = [
-        f"{backbone}, fold {fold}"
-        for backbone in config.backbones
-        for fold in range(config.folds)
-        if verified_record(job_folder(run, backbone, fold), weights=False) is None
-    ]
+    lost = [job.title for job in jobs_of(config) if verified_record(job.folder(run), weights=False) is None]
     if lost:
         raise DataError(
             f"{run}: jobs that are unfinished or damaged; the same `hamcv run` trains them again:\n{list_rows(lost)}"
@@ -142,7 +140,7 @@ def _refuse_unfinished(run: Path, config: RunConfig) -> None:
 
 def _missing_weights(run: Path, config: RunConfig) -> str | None:
     """Tell in one line which weights are missing; None when all are there."""
-    paths = [job_folder(run, backbone, fold) for backbone in config.backbones for fold in range(config.folds)]
+    paths = [job.folder(run) for job in jobs_of_main(config)]
     missing = [path / MODEL_FILE for path in paths if not (path / MODEL_FILE).is_file()]
     if not missing:
         return None
@@ -152,13 +150,24 @@ def _missing_weights(run: Path, config: RunConfig) -> str | None:
     )
 
 
-def _pool(config: RunConfig, run: Path, folds: Folds) -> OutOfFold:
-    parts = [
-        FoldLogits.load(job_folder(run, backbone, fold) / LOGITS_FILE)
-        for backbone in config.backbones
-        for fold in range(config.folds)
-    ]
-    return pool(folds, parts, config.backbones)
+def _combine_arm(run: Path, config: RunConfig, division: Division) -> Callable[[], Deployed]:
+    """Pool the jobs of an arm, write ``predictions.csv`` and return what fits the ensemble of its networks."""
+    folders = [job.folder(run) for job in jobs_of(config) if job.arm == division.arm]
+
+    def pooled(name: str, held_out: Sequence[int]) -> OutOfFold:
+        parts = [FoldLogits.load(folder / name) for folder in folders]
+        return pool(division.folds, parts, config.backbones, held_out=held_out)
+
+    oof = pooled(LOGITS_FILE, division.folds.held_out)
+    if division.folds.holdout:
+        validation = pooled(VALIDATION_FILE, (VALIDATION,))
+        combined = holdout_predictions(validation, oof, config.ensemble)
+        deploy = partial(fit_on_validation, validation, config.ensemble)
+    else:
+        combined = ensemble_predictions(oof, config.ensemble)
+        deploy = partial(fit_deployed, oof, combined, config.ensemble)
+    combined.write_csv(division.arm.folder(run) / PREDICTIONS_FILE)
+    return deploy
 
 
 def _write_predictor(
@@ -174,10 +183,7 @@ def _write_predictor(
         deployed=deployed,
         training_data=data,
         scores={name: estimate.value for name, estimate in overall.items() if estimate.value is not None},
-        member_files={
-            (backbone, fold): job_folder(run, backbone, fold) / MODEL_FILE
-            for backbone in config.backbones
-            for fold in range(config.folds)
-        },
+        member_files={(job.backbone, job.fold): job.folder(run) / MODEL_FILE for job in jobs_of_main(config)},
+        caution=None if evaluation.leakage is None else leakage_warning(evaluation.leakage),
     )
     return bundle.folder

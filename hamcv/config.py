@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from cv_folds.data.readers import AUTO, FORMATS
 from cv_folds.data.settings import ColumnSettings
 from cv_folds.errors import UsageError, list_rows
+from cv_folds.strata import StratumColumn
 from cv_folds.training.backbones import DEFAULT_BACKBONES, check_backbone
 from cv_folds.training.settings import TrainingSettings
 from ensemble.settings import EnsembleSettings
@@ -42,6 +43,19 @@ class RunConfig(BaseModel):
     """Work on a random subset of about this many lesions."""
     folds: int = Field(default=5, ge=2, le=100)
     """Number of cross-validation folds."""
+    protocol: Literal["cv", "holdout", "leakage"] = "cv"
+    """``cv``: lesion-grouped cross-validation; ``holdout``: one fixed division, by lesion too; ``leakage``:
+    cross-validation on folds of lesions and again on folds of images, to see how much the split makes of a score."""
+    split: tuple[int, int, int] = (60, 20, 20)
+    """Per cent of the images in the training, validation and test part of a hold-out."""
+    repeats: int = Field(default=1, ge=1, le=100)
+    """Cross-validations on as many divisions; the first gives the scores, all of them the spread."""
+    folds_file: str | None = None
+    """A table of image ids and folds to use instead of making folds, such as ``hamcv folds`` writes."""
+    allow_leakage: bool = False
+    """Use `folds_file` even if it puts images of one lesion into several folds; every report then says so."""
+    stratify: tuple[StratumColumn, ...] = ()
+    """What is spread evenly over the folds beside the diagnosis: any of ``dx_type``, ``sex`` and ``localization``."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of folds, training and intervals."""
     backbones: tuple[str, ...] = Field(default=DEFAULT_BACKBONES, min_length=1)
@@ -79,6 +93,49 @@ class RunConfig(BaseModel):
         if layout not in FORMATS:
             raise ValueError(f"must be one of {', '.join(FORMATS)}")
         return layout
+
+    @field_validator("split")
+    @classmethod
+    def _whole(cls, split: tuple[int, int, int]) -> tuple[int, int, int]:
+        if min(split) < 1 or sum(split) != 100:
+            raise ValueError("give per cent of training, validation and test that add up to 100, such as 60:20:20")
+        return split
+
+    @model_validator(mode="after")
+    def _belongs_to_the_protocol(self) -> RunConfig:
+        if self.protocol != "cv" and self.repeats > 1:
+            raise ValueError(f"repeats = {self.repeats} goes with protocol cv only, not with {self.protocol}")
+        if self.protocol != "holdout" and self.split != (60, 20, 20):
+            raise ValueError(f"split goes with protocol holdout only, not with {self.protocol}")
+        if self.folds_file is not None and self.repeats > 1:
+            raise ValueError("folds_file (--folds-file) holds one division; repeats needs several, leave one out")
+        if self.protocol == "leakage" and self.allow_leakage:
+            raise ValueError("protocol leakage compares with folds that do not leak; leave allow_leakage out")
+        return self
+
+    @field_validator("folds_file")
+    @classmethod
+    def _absolute_file(cls, file: str | None) -> str | None:
+        return None if file is None else str(Path(file).expanduser().absolute())
+
+    @field_validator("stratify", mode="before")
+    @classmethod
+    def _site_is_the_localization(cls, columns: Any) -> Any:
+        if not isinstance(columns, list | tuple):
+            return columns
+        return tuple(dict.fromkeys("localization" if column == "site" else column for column in columns))
+
+    @model_validator(mode="after")
+    def _folds_file_decides(self) -> RunConfig:
+        if self.folds_file is None:
+            if self.allow_leakage:
+                raise ValueError("allow_leakage is about folds_file (--folds-file); the folds made here never leak")
+            return self
+        if self.stratify:
+            raise ValueError("stratify has no say when folds_file (--folds-file) gives the folds; leave one out")
+        if self.limit_lesions is not None:
+            raise ValueError("folds_file (--folds-file) holds all images; limit_lesions would leave some out")
+        return self
 
     @field_validator("weights")
     @classmethod
@@ -222,6 +279,9 @@ def _complaint(detail: Any) -> str:
     if detail["type"] == "extra_forbidden":
         return f"{key}: there is no such setting; allowed here: {', '.join(_allowed(detail['loc'][:-1]))}"
     message = str(detail["msg"]).removeprefix("Value error, ")
+    if not key:
+        # Settings that do not go together: what was given is the whole table.
+        return message
     return f"{key} = {detail['input']!r}: {message[0].lower()}{message[1:]}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,12 +11,16 @@ import numpy as np
 
 from cv_folds.errors import UsageError
 from cv_folds.files import write_json
+from cv_folds.leakage import Audit
 from ensemble.combiners import COMBINERS
 from ensemble.predictions import ModelKind, Predictions
+from hamcv.arms import arms_of
 from hamcv.config import RunConfig, read_config
 from hamcv.run_folder import CONFIG_FILE, hold
 from reports.evaluation import evaluate
-from reports.results import Evaluation
+from reports.inflation import measure_inflation
+from reports.repeats import spread_over_repeats
+from reports.results import Evaluation, Inflation, Repeats
 from reports.run_folder import RunRecord, read_record, refuse_failed_jobs
 from reports.write import write_report
 
@@ -47,8 +52,31 @@ def score(run: Path, config: RunConfig, *, demo: bool) -> tuple[Predictions, Eva
     predictions = Predictions.read_csv(run / PREDICTIONS_FILE, model_kinds(config))
     generator = np.random.default_rng(config.seed)
     evaluation = evaluate(predictions, demo=demo, settings=config.report, generator=generator)
+    evaluation = replace(
+        evaluation,
+        protocol=config.protocol,
+        leakage=read_record(run / "audit.json", Audit).allowed_leakage,
+        repeats=_repeats(run, config, predictions),
+        inflation=_inflation(run, config, predictions, generator),
+    )
     write_json(run / METRICS_FILE, evaluation.to_json())
     return predictions, evaluation
+
+
+def _repeats(run: Path, config: RunConfig, first: Predictions) -> Repeats | None:
+    arms = [arm for arm in arms_of(config) if arm.kind == "repetition"]
+    if not arms:
+        return None
+    others = [Predictions.read_csv(arm.folder(run) / PREDICTIONS_FILE, model_kinds(config)) for arm in arms]
+    return spread_over_repeats([first, *others])
+
+
+def _inflation(run: Path, config: RunConfig, grouped: Predictions, generator: np.random.Generator) -> Inflation | None:
+    arm = next((arm for arm in arms_of(config) if arm.kind == "image-level"), None)
+    if arm is None:
+        return None
+    image_level = Predictions.read_csv(arm.folder(run) / PREDICTIONS_FILE, model_kinds(config))
+    return measure_inflation(grouped, image_level, settings=config.report, generator=generator)
 
 
 def model_kinds(config: RunConfig) -> dict[str, ModelKind]:

@@ -17,12 +17,13 @@ from cv_folds.scheduling.outcome import JobOutcome, run_contained, succeeded
 from cv_folds.scheduling.threads import cpu_cores
 from cv_folds.training.jobs import finished
 from ensemble.device import resolve_device
+from hamcv.arms import FOLDS_FILE, jobs_of
 from hamcv.config import RunConfig, read_config
 from hamcv.log import logging_to
 from hamcv.preflight import Preflight, preflight
 from hamcv.run_folder import CONFIG_FILE, hold_job, open_run_folder
 from hamcv.sources import DEMO_BANNER
-from hamcv.training import backbone_of, count_jobs, decode, job_spec, log_outcome
+from hamcv.training import decode, job_spec, log_outcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,18 +62,33 @@ def prepare(config: RunConfig, folder: Path, *, overwrite: bool, console: Consol
     with open_run_folder(folder, config, overwrite=overwrite) as begin:
         # The device is not looked for: the jobs run elsewhere.
         found = preflight(config, download=True)
+        if not overwrite:
+            refuse_changed_folds(folder, config, found)
         decode(found.dataset, config.training.image_size, console)
         begin()
         write_folds(folder, found)
     dataset = found.dataset
-    return Prepared(folder=folder, n_jobs=count_jobs(config), demo=dataset.demo, notes=dataset.notes)
+    return Prepared(folder=folder, n_jobs=len(jobs_of(config)), demo=dataset.demo, notes=dataset.notes)
 
 
 def write_folds(folder: Path, found: Preflight) -> None:
-    """Write ``folds.csv`` and ``audit.json``."""
-    found.split.folds.write_csv(folder / "folds.csv")
-    audit = audit_folds(found.split.folds, found.split.merged)
+    """Write the ``folds.csv`` of every arm, and ``audit.json``."""
+    for division in found.divisions:
+        division.folds.write_csv(division.arm.folder(folder) / FOLDS_FILE)
+    audit = audit_folds(found.main, found.merged)
     audit.with_check(lesions_given(found.dataset)).write(folder / "audit.json")
+
+
+def refuse_changed_folds(folder: Path, config: RunConfig, found: Preflight) -> None:
+    """Raise `UsageError` when the file of folds is no longer what the run in `folder` began with."""
+    stored = folder / FOLDS_FILE
+    if config.folds_file is None or not stored.is_file():
+        return
+    if stored.read_text(encoding="utf-8") != found.main.to_csv():
+        raise UsageError(
+            f"--folds-file {config.folds_file}: its folds, or the groups of the data, are not those that {folder} "
+            "began with; choose another --out, or start afresh with --overwrite"
+        )
 
 
 def run_job_alone(folder: Path, index: int, console: Console) -> JobOutcome:
@@ -83,7 +99,7 @@ def run_job_alone(folder: Path, index: int, console: Console) -> JobOutcome:
     folder : Path
         A run folder.
     index : int
-        The number of the job, counted from 0: all folds of the first backbone, then of the next.
+        The number of the job in `jobs_of`, counted from 0.
     console : rich.console.Console
         For the log and the progress, on stderr.
 
@@ -106,21 +122,23 @@ def run_job_alone(folder: Path, index: int, console: Console) -> JobOutcome:
             f"{folder}: holds no {CONFIG_FILE}; prepare the folder with `hamcv run ... --out {folder} --prepare`"
         )
     config = read_config(folder / CONFIG_FILE)
-    n_jobs = count_jobs(config)
-    if not 0 <= index < n_jobs:
-        raise UsageError(f"INDEX {index}: {folder} has {n_jobs} jobs, numbered from 0 to {n_jobs - 1}")
+    jobs = jobs_of(config)
+    if not 0 <= index < len(jobs):
+        raise UsageError(f"INDEX {index}: {folder} has {len(jobs)} jobs, numbered from 0 to {len(jobs) - 1}")
     with hold_job(folder, index), logging_to(console) as log:
         device = resolve_device(config.device)
-        backbone = backbone_of(config, index)
-        found = preflight(config, download=True, backbones=[backbone])
+        found = preflight(config, download=True, backbones=[jobs[index].backbone])
+        refuse_changed_folds(folder, config, found)
         if found.dataset.demo:
             log.warning(DEMO_BANNER)
         pixels = decode(found.dataset, config.training.image_size, console)
-        spec = job_spec(config, index, run=folder, found=found, pixels=pixels, device=str(device), threads=cpu_cores())
+        spec = job_spec(
+            config, jobs[index], run=folder, found=found, pixels=pixels, device=str(device), threads=cpu_cores()
+        )
         if (record := finished(spec)) is not None:
             log.info(f"{spec.name} was finished before")
             return succeeded(spec, record)
-        log.info(f"job {index} of {n_jobs}: {spec.name}, on {device} with {spec.threads} threads")
+        log.info(f"job {index} of {len(jobs)}: {spec.name}, on {device} with {spec.threads} threads")
         outcome = run_contained(spec)
         if outcome.error is not None:
             raise JobFailedError(f"{spec.name}: {outcome.error}")

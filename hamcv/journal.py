@@ -18,6 +18,7 @@ import torch
 import hamcv
 from cv_folds.data.dataset import LesionDataset
 from cv_folds.files import write_json
+from cv_folds.leakage import Leakage
 from cv_folds.scheduling.outcome import JobOutcome
 from hamcv.config import RunConfig
 
@@ -43,6 +44,8 @@ class RunJournal:
         CPU threads of each job.
     place : str or None
         Where the jobs run, when it is not this machine.
+    leakage : Leakage or None
+        What leaks in folds that were used although they leak.
     """
 
     def __init__(
@@ -54,12 +57,14 @@ class RunJournal:
         device: str,
         threads: int,
         place: str | None = None,
+        leakage: Leakage | None = None,
     ) -> None:
         self._path = path
         self._content: dict[str, Any] = {
             "schema": 1,
             "status": "running",
             "recipe": config.recipe,
+            "protocol": config.protocol,
             "started": _now(),
             "finished": None,
             "versions": versions(),
@@ -81,6 +86,8 @@ class RunJournal:
             "peak_memory_mib": None,
             "jobs": [],
         }
+        if leakage is not None:
+            self._content["allowed_leakage"] = leakage.model_dump(mode="json")
         if (earlier := _earlier(path)) is not None:
             self._content |= {"started": earlier["started"], "seconds": earlier["seconds"]}
 
@@ -170,7 +177,7 @@ def git_revision() -> str | None:
 
 def _job(outcome: JobOutcome) -> dict[str, Any]:
     record = outcome.record
-    return {
+    return ({"arm": outcome.arm} if outcome.arm else {}) | {
         "backbone": outcome.backbone,
         "fold": outcome.fold,
         "status": "done" if record is not None else "failed",

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cv_folds.data.dataset import LesionDataset
-from cv_folds.splits import inner_split
+from cv_folds.leakage import ImagePair
+from cv_folds.splits import Folds, inner_split
 from cv_folds.training.preflight import try_backbone
 from cv_folds.training.weights import WeightsFile, find_weights
+from hamcv.arms import Division, divide
 from hamcv.config import RunConfig
-from hamcv.folding import Split, split
+from hamcv.folding import group
 from hamcv.sources import open_dataset
 
 
@@ -20,10 +22,17 @@ class Preflight:
 
     dataset: LesionDataset
     """What the run works on."""
-    split: Split
-    """Its folds."""
+    divisions: tuple[Division, ...]
+    """Its folds in every arm, the main one first."""
+    merged: tuple[ImagePair, ...]
+    """Images under different lesion ids that were put into one group."""
     weights: dict[str, WeightsFile | None]
     """Backbone to its starting weights."""
+
+    @property
+    def main(self) -> Folds:
+        """The folds whose scores head the reports."""
+        return self.divisions[0].folds
 
 
 def preflight(config: RunConfig, *, download: bool, backbones: Sequence[str] | None = None) -> Preflight:
@@ -50,11 +59,13 @@ def preflight(config: RunConfig, *, download: bool, backbones: Sequence[str] | N
         limit_lesions=config.limit_lesions,
         seed=config.seed,
     )
-    made = split(dataset, n_folds=config.folds, seed=config.seed)
-    for fold in range(config.folds):
-        inner_split(made.folds, fold, parts=config.training.validation_parts, seed=config.seed)
+    grouping = group(dataset)
+    divisions = divide(dataset, grouping.groups, config)
+    for division in divisions:
+        for fold in division.folds.held_out:
+            inner_split(division.folds, fold, parts=config.training.validation_parts, seed=division.arm.seed)
     names = config.backbones if backbones is None else backbones
     weights = {name: find_weights(config.weights, name, download=download) for name in names}
     for name, file in weights.items():
         try_backbone(name, len(dataset.classes), image_size=config.training.image_size, weights=file)
-    return Preflight(dataset=dataset, split=made, weights=weights)
+    return Preflight(dataset=dataset, divisions=divisions, merged=grouping.merged, weights=weights)

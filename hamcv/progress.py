@@ -33,10 +33,10 @@ class JobProgress:
     """
 
     def __init__(self, specs: Sequence[JobSpec], side_by_side: int, console: Console) -> None:
-        self._specs = {(spec.backbone, spec.fold): spec for spec in specs}
+        self._specs = {spec.name: spec for spec in specs}
         self._side_by_side = side_by_side
         self._seconds: dict[str, list[float]] = {}
-        self._bars: dict[tuple[str, int], TaskID] = {}
+        self._bars: dict[str, TaskID] = {}
         # The bars are looked after by a thread, jobs end in the main one.
         self._lock = threading.Lock()
         self.bars = Progress(
@@ -53,34 +53,33 @@ class JobProgress:
 
     def finished(self, outcome: JobOutcome) -> None:
         """Take a job that ended off the list of those under way."""
-        key = (outcome.backbone, outcome.fold)
         with self._lock:
-            del self._specs[key]
+            del self._specs[outcome.name]
             if outcome.record is not None:
                 self._seconds.setdefault(outcome.backbone, []).append(outcome.record.seconds)
-            if (bar := self._bars.pop(key, None)) is not None:
+            if (bar := self._bars.pop(outcome.name, None)) is not None:
                 self.bars.remove_task(bar)
             self.bars.update(self._all, advance=1, note=self._time_left())
 
     def look(self) -> None:
         """Read the state that the workers left."""
         with self._lock:
-            for key, spec in self._specs.items():
-                self._look_at(key, spec)
+            for spec in self._specs.values():
+                self._look_at(spec)
 
-    def _look_at(self, key: tuple[str, int], spec: JobSpec) -> None:
+    def _look_at(self, spec: JobSpec) -> None:
         try:
             state = json.loads((spec.folder / PROGRESS_FILE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return
-        if key not in self._bars:
-            self._bars[key] = self.bars.add_task(f"  {spec.name}", total=None, note="")
+        if spec.name not in self._bars:
+            self._bars[spec.name] = self.bars.add_task(f"  {spec.name}", total=None, note="")
         steps = int(state["steps"])
         done = (int(state["epoch"]) - 1) * steps + int(state["step"])
         note = f"epoch {state['epoch']}/{spec.settings.epochs}  {state['images_per_second']:.0f} images/s"
         if state.get("validation_loss") is not None:
             note += f"  validation loss {state['validation_loss']:.3f}"
-        self.bars.update(self._bars[key], completed=done, total=steps * spec.settings.epochs, note=note)
+        self.bars.update(self._bars[spec.name], completed=done, total=steps * spec.settings.epochs, note=note)
 
     def _time_left(self) -> str:
         """Estimate from the finished jobs: a backbone without one is taken to cost the mean of the others."""
@@ -88,7 +87,7 @@ class JobProgress:
         if not means or not self._specs:
             return ""
         usual = sum(means.values()) / len(means)
-        waiting = sum(means.get(backbone, usual) for backbone, _ in self._specs)
+        waiting = sum(means.get(spec.backbone, usual) for spec in self._specs.values())
         left = round(waiting / self._side_by_side)
         return f"about {left // 60} min {left % 60:02d} s left"
 

@@ -8,20 +8,23 @@ from pathlib import Path
 
 from rich.console import Console
 
+from cv_folds.leakage import measure_leakage
 from cv_folds.scheduling.engine import Engine
 from cv_folds.training.history import check_event_writer
 from cv_folds.training.jobs import JobSpec, peak_memory_mib
 from ensemble.manifest import TrainingData
+from hamcv.arms import jobs_of
 from hamcv.combining import combine
 from hamcv.config import RunConfig
-from hamcv.job import write_folds
+from hamcv.job import refuse_changed_folds, write_folds
 from hamcv.journal import RunJournal
 from hamcv.log import logging_to
 from hamcv.preflight import Preflight, preflight
 from hamcv.run_folder import open_run_folder
 from hamcv.sources import DEMO_BANNER
-from hamcv.training import choose_engine, count_jobs, decode, job_spec, memory_of_workers, refuse_failures, train
+from hamcv.training import choose_engine, decode, job_spec, memory_of_workers, refuse_failures, train
 from reports.results import Evaluation
+from reports.wording import plural
 from reports.write import write_report
 
 
@@ -88,13 +91,15 @@ def run(config: RunConfig, options: RunOptions, console: Console) -> RunResult:
     ):
         # Data, settings, weights, images and workers that cannot be used are found before the run folder is touched.
         found = preflight(config, download=True)
+        if not options.overwrite:
+            refuse_changed_folds(options.out, config, found)
         start = time.perf_counter()
         pixels = decode(found.dataset, config.training.image_size, console)
         decode_seconds = time.perf_counter() - start
         specs = [
             job_spec(
                 config,
-                index,
+                job,
                 run=options.out,
                 found=found,
                 pixels=pixels,
@@ -102,7 +107,7 @@ def run(config: RunConfig, options: RunOptions, console: Console) -> RunResult:
                 threads=engine.threads,
                 tensorboard=options.tensorboard,
             )
-            for index in range(count_jobs(config))
+            for job in jobs_of(config)
         ]
         engine.check(specs)
         begin()
@@ -113,9 +118,12 @@ def run(config: RunConfig, options: RunOptions, console: Console) -> RunResult:
                 log.warning(f"note: {note}")
             log.info(
                 f"{found.dataset.name}: {len(found.dataset)} images of {found.dataset.n_lesions} lesions, "
-                f"{len(found.dataset.classes)} classes; {config.folds} folds x {len(config.backbones)} backbones on "
+                f"{len(found.dataset.classes)} classes; {plural(len(specs), 'training')} of "
+                f"{plural(len(config.backbones), 'backbone')} on "
                 f"{engine.device}, {engine.side_by_side} side by side" + (f" on {engine.place}" if engine.place else "")
             )
+            for note in (note for division in found.divisions for note in division.notes):
+                log.warning(note)
             journal = RunJournal(
                 options.out / "run.json",
                 config,
@@ -123,6 +131,7 @@ def run(config: RunConfig, options: RunOptions, console: Console) -> RunResult:
                 device=engine.device,
                 threads=engine.threads,
                 place=engine.place,
+                leakage=measure_leakage(found.main.groups, found.main.folds),
             )
             journal.spent("decode", decode_seconds)
             try:
@@ -146,7 +155,7 @@ def _stages(
     journal: RunJournal,
     console: Console,
 ) -> RunResult:
-    dataset, folds = found.dataset, found.split.folds
+    dataset = found.dataset
     with journal.stage("folds"):
         write_folds(options.out, found)
     with journal.stage("train"):
@@ -160,7 +169,7 @@ def _stages(
         n_lesions=dataset.n_lesions,
         demo=dataset.demo,
     )
-    combined = combine(options.out, config, folds, data, stage=journal.stage)
+    combined = combine(options.out, config, found.divisions, data, stage=journal.stage)
     # Before the report, which prints when the run ended.
     journal.finish()
     with journal.stage("report"):

@@ -13,13 +13,16 @@ from rich.table import Table
 from cv_folds.data.fetch.published import CITATION, LICENCE
 from cv_folds.scheduling.engine import Engine
 from cv_folds.splits import Folds
+from hamcv.arms import jobs_of
 from hamcv.config import Recipe, RunConfig
 from hamcv.fetching import FetchedSet
 from hamcv.health import examine
 from hamcv.job import Prepared
 from hamcv.preflight import Preflight
+from hamcv.protocol_screen import show_inflation, show_repeats
 from hamcv.sources import DEMO_BANNER
 from reports.results import Estimate, Evaluation
+from reports.summary import leakage_warning
 
 LEADERBOARD = {"macro_f1": "macro F1", "balanced_accuracy": "balanced accuracy", "macro_auc": "macro AUC"}
 """Three metrics with their intervals fit into 80 columns; the reports have all."""
@@ -29,8 +32,11 @@ def show_leaderboard(evaluation: Evaluation, console: Console) -> None:
     """Print the models with their main metrics and intervals, best macro F1 first."""
     if evaluation.demo:
         show_demo_banner(console)
+    if evaluation.leakage is not None:
+        console.print(leakage_warning(evaluation.leakage), style="yellow", markup=False, soft_wrap=True)
+    kind = "Test" if evaluation.protocol == "holdout" else "Out-of-fold"
     console.print(
-        f"Out-of-fold scores of {evaluation.n_images} images of {evaluation.n_lesions} lesions, with 95 % intervals "
+        f"{kind} scores of {evaluation.n_images} images of {evaluation.n_lesions} lesions, with 95 % intervals "
         "from a bootstrap over lesions",
         highlight=False,
     )
@@ -47,6 +53,10 @@ def show_leaderboard(evaluation: Evaluation, console: Console) -> None:
         overall = evaluation.models[name].overall
         table.add_row(name, *(_estimate(overall[metric]) for metric in LEADERBOARD))
     console.print(table)
+    if evaluation.repeats is not None:
+        show_repeats(evaluation.repeats, LEADERBOARD, console)
+    if evaluation.inflation is not None:
+        show_inflation(evaluation.inflation, LEADERBOARD, console)
 
 
 def show_demo_banner(console: Console) -> None:
@@ -84,9 +94,10 @@ def show_fetched(sets: Sequence[FetchedSet], console: Console) -> None:
 def show_folds(folds: Folds, console: Console) -> None:
     """Print lesions, images and images of each class in each fold."""
     rows = folds.table()
-    table = Table(*rows[0], box=SIMPLE_HEAD, pad_edge=False)
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
+    _, *columns = rows[0]
+    table = Table("part" if folds.holdout else "fold", *columns, box=SIMPLE_HEAD, pad_edge=False)
+    for name, row in zip(folds.names, rows, strict=True):
+        table.add_row(name, *(str(row[column]) for column in columns))
     console.print(table)
 
 
@@ -99,10 +110,13 @@ def show_plan(config: RunConfig, found: Preflight, engine: Engine, console: Cons
         f"{dataset.root}: {len(dataset)} images of {dataset.n_lesions} lesions", highlight=False, soft_wrap=True
     )
     show_notes(dataset.notes, console)
-    show_folds(found.split.folds, console)
+    show_folds(found.main, console)
+    for note in (note for division in found.divisions for note in division.notes):
+        console.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    trainings = len(jobs_of(config)) // len(config.backbones)
     for backbone, weights in found.weights.items():
         start = "random weights" if weights is None else str(weights.path)
-        console.print(f"{backbone}: {config.folds} trainings from {start}", highlight=False, soft_wrap=True)
+        console.print(f"{backbone}: {trainings} trainings from {start}", highlight=False, soft_wrap=True)
     where = f" on {engine.place}" if engine.place else ""
     console.print(f"device: {engine.device}, {engine.side_by_side} jobs side by side{where}", highlight=False)
     console.print(config.to_toml(), markup=False, highlight=False)

@@ -13,10 +13,11 @@ from cv_folds.data.dataset import LesionDataset
 from cv_folds.errors import JobFailedError, list_rows
 from cv_folds.scheduling.engine import Engine, EngineOptions, run_jobs
 from cv_folds.scheduling.engines import check_backend, open_engine
-from cv_folds.scheduling.outcome import JobOutcome
+from cv_folds.scheduling.outcome import JobOutcome, succeeded
 from cv_folds.scheduling.threads import cpu_cores
 from cv_folds.training.jobs import JobSpec, finished
 from ensemble.device import resolve_device
+from hamcv.arms import Job, jobs_of
 from hamcv.config import RunConfig
 from hamcv.log import LOGGER
 from hamcv.preflight import Preflight
@@ -47,7 +48,7 @@ def choose_engine(
     check_backend(backend, address, config.device)
     # A cluster has devices of its own; this process may have none.
     device = str(resolve_device(config.device)) if backend == "local" else config.device
-    options = EngineOptions(device=device, jobs=jobs, n_jobs=count_jobs(config), address=address)
+    options = EngineOptions(device=device, jobs=jobs, n_jobs=len(jobs_of(config)), address=address)
     return open_engine(backend, options)
 
 
@@ -62,7 +63,7 @@ def decode(dataset: LesionDataset, image_size: int, console: Console) -> Path:
 
 def job_spec(
     config: RunConfig,
-    index: int,
+    job: Job,
     *,
     run: Path,
     found: Preflight,
@@ -71,14 +72,14 @@ def job_spec(
     threads: int,
     tensorboard: bool = False,
 ) -> JobSpec:
-    """Return the job of one number: all folds of the first backbone, then of the next.
+    """Return all that a job needs.
 
     Parameters
     ----------
     config : RunConfig
         The settings of the run.
-    index : int
-        Counted from 0.
+    job : Job
+        One of `jobs_of` it.
     run : Path
         The run folder.
     found : Preflight
@@ -92,31 +93,22 @@ def job_spec(
     tensorboard : bool
         Write event files into the job folder.
     """
-    backbone = backbone_of(config, index)
+    folds = next(division.folds for division in found.divisions if division.arm == job.arm)
     return JobSpec(
         run=run.absolute(),
-        backbone=backbone,
-        fold=index % config.folds,
-        folds=found.split.folds,
+        backbone=job.backbone,
+        fold=job.fold,
+        folds=folds,
         pixels=pixels.absolute(),
         fingerprint=found.dataset.fingerprint,
         settings=config.training,
-        weights=found.weights[backbone],
-        seed=config.seed,
+        weights=found.weights[job.backbone],
+        seed=job.arm.seed,
         device=device,
         threads=threads,
+        arm=job.arm.name,
         tensorboard=tensorboard,
     )
-
-
-def count_jobs(config: RunConfig) -> int:
-    """Return the number of (backbone, fold) jobs of a run."""
-    return len(config.backbones) * config.folds
-
-
-def backbone_of(config: RunConfig, index: int) -> str:
-    """Return the backbone of the job of one number."""
-    return config.backbones[index // config.folds]
 
 
 def train(engine: Engine, specs: Sequence[JobSpec], *, fail_fast: bool, console: Console) -> tuple[JobOutcome, ...]:
@@ -127,13 +119,9 @@ def train(engine: Engine, specs: Sequence[JobSpec], *, fail_fast: bool, console:
     tuple of JobOutcome
         Those that were finished before, then those that ended now.
     """
-    kept = [
-        JobOutcome(backbone=spec.backbone, fold=spec.fold, record=record, error=None)
-        for spec in specs
-        if (record := finished(spec)) is not None
-    ]
-    done = {(outcome.backbone, outcome.fold) for outcome in kept}
-    left = [spec for spec in specs if (spec.backbone, spec.fold) not in done]
+    kept = [succeeded(spec, record) for spec in specs if (record := finished(spec)) is not None]
+    done = {outcome.name for outcome in kept}
+    left = [spec for spec in specs if spec.name not in done]
     if kept:
         LOGGER.info(f"{len(kept)} of {len(specs)} jobs were finished before")
     with job_progress(left, engine.side_by_side, console) as progress:
@@ -148,18 +136,18 @@ def train(engine: Engine, specs: Sequence[JobSpec], *, fail_fast: bool, console:
 def log_outcome(outcome: JobOutcome) -> None:
     """Write how a job ended to the log."""
     if outcome.record is None:
-        LOGGER.error(f"{outcome.backbone}, fold {outcome.fold} failed: {outcome.error}")
+        LOGGER.error(f"{outcome.name} failed: {outcome.error}")
         return
     record = outcome.record
     if record.resumed > 0:
-        LOGGER.info(f"{record.backbone}, fold {record.fold}: went on from a checkpoint ({record.resumed} times)")
+        LOGGER.info(f"{outcome.name}: went on from a checkpoint ({record.resumed} times)")
     if record.micro_batch < record.batch_size:
         LOGGER.warning(
-            f"{record.backbone}, fold {record.fold}: the GPU's memory ran out; {record.micro_batch} of "
+            f"{outcome.name}: the GPU's memory ran out; {record.micro_batch} of "
             f"{record.batch_size} images were computed at a time, with the gradients added up"
         )
     LOGGER.info(
-        f"{record.backbone}, fold {record.fold}: epoch {record.best_epoch} of {record.epochs_run} kept, "
+        f"{outcome.name}: epoch {record.best_epoch} of {record.epochs_run} kept, "
         f"{record.seconds:.0f} s, {record.images_per_second:.0f} images/s"
     )
 
@@ -167,7 +155,7 @@ def log_outcome(outcome: JobOutcome) -> None:
 def refuse_failures(outcomes: Sequence[JobOutcome], n_jobs: int, run: Path) -> None:
     """Raise `JobFailedError` that names every failed job, when there are any."""
     if failed := [outcome for outcome in outcomes if outcome.error is not None]:
-        rows = [f"{outcome.backbone}, fold {outcome.fold}: {outcome.error}" for outcome in failed]
+        rows = [f"{outcome.name}: {outcome.error}" for outcome in failed]
         raise JobFailedError(
             f"{len(failed)} of {n_jobs} jobs failed:\n{list_rows(rows)}\n"
             f"{len(outcomes) - len(failed)} are finished and kept in {run}; mend the cause and run the same "

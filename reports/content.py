@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from cv_folds.errors import DataError
 from ensemble.predictions import Predictions
-from reports import method_notes, run_tables, score_tables, summary
+from reports import method_notes, protocol_tables, run_tables, score_tables, summary
 from reports.curves import Curves, compute_curves
 from reports.document import Block, Bullets, Document, Figure, Group, Notice, Paragraph, Section
 from reports.figures.class_curves import precision_recall_figure, roc_figure
@@ -16,7 +18,8 @@ from reports.figures.forest import class_forests, difference_forest, overall_for
 from reports.figures.reliability import class_reliability_figure, reliability_figure
 from reports.figures.style import ModelLook, model_looks
 from reports.figures.training import training_figure
-from reports.results import Evaluation
+from reports.protocol_tables import repeat_values
+from reports.results import Evaluation, Inflation, Repeats
 from reports.run_folder import RunFolder
 from reports.wording import metric_label, plural
 
@@ -52,10 +55,12 @@ def build_document(folder: RunFolder, evaluation: Evaluation, predictions: Predi
     lead = summary.lead_model(evaluation)
     sections = (
         _summary(folder, evaluation, predictions),
+        *((_inflation(evaluation.inflation, lead),) if evaluation.inflation is not None else ()),
         _data(folder),
         _overall(evaluation, looks),
         _classes(evaluation, looks, lead),
-        _spread(evaluation, looks),
+        *(() if folder.folds.holdout else (_spread(evaluation, looks),)),
+        *((_repeats(evaluation.repeats),) if evaluation.repeats is not None else ()),
         _confusion(curves, lead),
         _curves(curves, evaluation, looks, lead),
         _calibration(curves, evaluation, looks),
@@ -64,12 +69,15 @@ def build_document(folder: RunFolder, evaluation: Evaluation, predictions: Predi
         Section(
             name="method",
             title="Method and limits",
-            blocks=(*method_notes.method_notes(_resamples(folder)), method_notes.glossary()),
+            blocks=(
+                *method_notes.method_notes(_resamples(folder), holdout=folder.folds.holdout),
+                method_notes.glossary(),
+            ),
         ),
     )
     return Document(
-        title="Cross-validation report",
-        subtitle=f"{folder.name}: {folder.record.data.name}, {plural(folder.folds.n_folds, 'fold')}",
+        title="Hold-out report" if folder.folds.holdout else "Cross-validation report",
+        subtitle=f"{folder.name}: {folder.record.data.name}, {_division(folder)}",
         banner=summary.banner(evaluation, folder),
         date=folder.record.finished or folder.record.started,
         sections=tuple(section for section in sections if section.blocks),
@@ -77,7 +85,8 @@ def build_document(folder: RunFolder, evaluation: Evaluation, predictions: Predi
 
 
 def _same_run(folder: RunFolder, evaluation: Evaluation, predictions: Predictions) -> None:
-    if set(folder.folds.image_ids.tolist()) != set(predictions.image_ids.tolist()):
+    scored = folder.folds.image_ids[np.isin(folder.folds.folds, folder.folds.held_out)]
+    if set(scored.tolist()) != set(predictions.image_ids.tolist()):
         raise DataError(f"{folder.name}: predictions.csv and folds.csv do not hold the same images; run again")
     if tuple(evaluation.models) != tuple(predictions.probabilities) or evaluation.classes != predictions.classes:
         raise DataError(f"{folder.name}: the scores and predictions.csv do not hold the same models and classes")
@@ -98,7 +107,7 @@ def _summary(folder: RunFolder, evaluation: Evaluation, predictions: Predictions
             Paragraph(text=summary.what_came_out(evaluation)),
             *((Bullets(items=findings),) if findings else ()),
             method_notes.FOR_CLINICIANS,
-            method_notes.FOR_STATISTICIANS,
+            method_notes.for_statisticians(holdout=folder.folds.holdout),
         ),
     )
 
@@ -159,6 +168,33 @@ def _spread(evaluation: Evaluation, looks: Looks) -> Section:
             *(
                 Group(title=f"By fold: {metric_label(metric)}", blocks=(score_tables.fold_table(evaluation, metric),))
                 for metric in rest
+            ),
+        ),
+    )
+
+
+def _division(folder: RunFolder) -> str:
+    return "training, validation and test part" if folder.folds.holdout else plural(folder.folds.n_folds, "fold")
+
+
+def _inflation(inflation: Inflation, lead: str) -> Section:
+    return Section(
+        name="leakage",
+        title="How much of the score was the split",
+        blocks=(*protocol_tables.inflation_text(inflation, lead), protocol_tables.inflation_table(inflation)),
+    )
+
+
+def _repeats(repeats: Repeats) -> Section:
+    return Section(
+        name="repetitions",
+        title="Spread between repetitions",
+        blocks=(
+            protocol_tables.repeats_text(repeats),
+            protocol_tables.repeats_table(repeats),
+            *(
+                Group(title=f"By repetition: {metric_label(metric)}", blocks=(repeat_values(repeats, metric),))
+                for metric in SPREAD_METRICS
             ),
         ),
     )

@@ -15,17 +15,30 @@ FOR_CLINICIANS = Paragraph(
     "will differ. This is research software: it is no medical device and must not guide care.",
 )
 
-FOR_STATISTICIANS = Paragraph(
-    title="For a statistician.",
-    text="Scores are computed once on the pooled out-of-fold predictions, not averaged over folds. Intervals are 95 "
-    "% percentile intervals of a bootstrap that draws lesions with replacement, the same draws for every model, so "
-    "differences are paired. They describe the sampling of lesions given the trained networks: neither the variation "
-    "of training nor the choice of the best model on the same images is in them, and they are not adjusted for "
-    "multiple comparisons. The spread between folds mixes both sources and is shown apart. Pooling the "
-    "probabilities of networks and combiners that were fitted differently in each fold biases the AUC slightly "
-    "downwards (Parker, Günter and Bedo, BMC Bioinformatics 8 (2007) 326); the tables under “Spread between folds” "
-    "give it without pooling.",
+_INTERVALS = (
+    "Intervals are 95 % percentile intervals of a bootstrap that draws lesions with replacement, the same draws for "
+    "every model, so differences are paired. They describe the sampling of lesions given the trained networks: neither "
+    "the variation of training nor the choice of the best model on the same images is in them, and they are not "
+    "adjusted for multiple comparisons."
 )
+
+
+def for_statisticians(*, holdout: bool) -> Paragraph:
+    """Say what scores and intervals are of."""
+    if holdout:
+        return Paragraph(
+            title="For a statistician.",
+            text=f"Scores are computed once on the test part. {_INTERVALS} Another division of the same images would "
+            "give other scores, by more than the intervals tell.",
+        )
+    return Paragraph(
+        title="For a statistician.",
+        text="Scores are computed once on the pooled out-of-fold predictions, not averaged over folds. "
+        f"{_INTERVALS} The spread between folds mixes both sources and is shown apart. Pooling the "
+        "probabilities of networks and combiners that were fitted differently in each fold biases the AUC slightly "
+        "downwards (Parker, Günter and Bedo, BMC Bioinformatics 8 (2007) 326); the tables under “Spread between "
+        "folds” give it without pooling.",
+    )
 
 
 def glossary() -> Table:
@@ -46,33 +59,58 @@ def glossary() -> Table:
     )
 
 
-def method_notes(resamples: str) -> tuple[Paragraph, ...]:
+_FOLDS = (
+    Paragraph(
+        title="Folds.",
+        text="Stratified by class and grouped by lesion: all images of a lesion, and of lesions that were merged "
+        "because they share an image (files of equal content), stand in the "
+        "same fold. What was looked for and found is listed under “Data and folds”.",
+    ),
+    Paragraph(
+        title="Early stopping.",
+        text="The epoch is chosen on an inner validation part of the training folds, itself grouped by lesion. The "
+        "held-out fold has no say in training or in choosing.",
+    ),
+    Paragraph(
+        title="Ensembles.",
+        text="Whatever an ensemble learns (calibration, stacking weights) is fitted without the fold it is scored "
+        "on, so ensemble scores are cross-fitted like those of the backbones. What it learns from are outputs of "
+        "networks that were themselves trained on the scored fold, among others; only a nested cross-validation, "
+        "which was not done, would remove that trace.",
+    ),
+)
+
+_PARTS = (
+    Paragraph(
+        title="Parts.",
+        text="One fixed division into training, validation and test part, stratified by class and grouped by lesion: "
+        "all images of a lesion, and of lesions that were merged because they share an image (files of equal content), "
+        "stand in the same part. What was looked for and found is listed under “Data and folds”.",
+    ),
+    Paragraph(
+        title="Validation part.",
+        text="It chooses the epoch of every network, and whatever an ensemble learns (calibration, stacking weights) "
+        "is fitted on it. The networks fit it a little better than new images, since their epoch was chosen there.",
+    ),
+    Paragraph(
+        title="Test part.",
+        text="It was predicted once, when training had ended, and has no say in anything.",
+    ),
+)
+
+
+def method_notes(resamples: str, *, holdout: bool = False) -> tuple[Paragraph, ...]:
     """Return the notes on method and limits.
 
     Parameters
     ----------
     resamples : str
         How many lesion resamples the intervals took, in words.
+    holdout : bool
+        Whether the run used one fixed division.
     """
     return (
-        Paragraph(
-            title="Folds.",
-            text="Stratified by class and grouped by lesion: all images of a lesion, and of lesions that were merged "
-            "because they share an image (files of equal content), stand in the "
-            "same fold. What was looked for and found is listed under “Data and folds”.",
-        ),
-        Paragraph(
-            title="Early stopping.",
-            text="The epoch is chosen on an inner validation part of the training folds, itself grouped by lesion. The "
-            "held-out fold has no say in training or in choosing.",
-        ),
-        Paragraph(
-            title="Ensembles.",
-            text="Whatever an ensemble learns (calibration, stacking weights) is fitted without the fold it is scored "
-            "on, so ensemble scores are cross-fitted like those of the backbones. What it learns from are outputs of "
-            "networks that were themselves trained on the scored fold, among others; only a nested cross-validation, "
-            "which was not done, would remove that trace.",
-        ),
+        *(_PARTS if holdout else _FOLDS),
         Paragraph(
             title="Intervals.",
             text=f"Percentile bootstrap over lesions, {resamples} resamples; the images of a drawn lesion stay "
@@ -94,7 +132,7 @@ def method_notes(resamples: str) -> tuple[Paragraph, ...]:
         ),
         Paragraph(
             title="Limits.",
-            text="For research only. One data set, internal cross-validation: nothing here shows how the networks do "
+            text="For research only. One data set, divided within itself: nothing here shows how the networks do "
             "on images from elsewhere. About half of the diagnoses in HAM10000 rest on histology, the others on "
             "follow-up, expert consensus or confocal microscopy.",
         ),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from cv_folds.leakage import Leakage
 from ensemble.predictions import ModelKind
 
 
@@ -61,6 +62,60 @@ class Comparison:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RepeatedScore:
+    """A metric of one model in every repetition of the cross-validation."""
+
+    values: tuple[float | None, ...]
+    """In the order of the repetitions; None where undefined."""
+    mean: float | None
+    """Over the repetitions; None when one of them is undefined."""
+    deviation: float | None
+    """Standard deviation with n - 1; None when one of them is undefined."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form used in ``metrics.json``."""
+        return {"values": list(self.values), "mean": self.mean, "sd": self.deviation}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repeats:
+    """How scores differ between cross-validations on different folds with different seeds."""
+
+    n: int
+    """Number of repetitions, the one that heads the report among them."""
+    models: Mapping[str, Mapping[str, RepeatedScore]]
+    """Model name to overall metric to its values."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InflatedScore:
+    """A metric of one model on both kinds of folds."""
+
+    grouped: float | None
+    """With all images of a lesion in one fold."""
+    image_level: float | None
+    """With images dealt out without regard to lesions."""
+    difference: Estimate
+    """Image-level minus grouped, with its interval from the same lesion resamples for both."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form used in ``metrics.json``."""
+        return {"grouped": self.grouped, "image_level": self.image_level, "difference": self.difference.to_json()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inflation:
+    """How much of a score is owed to folds that ignore lesions."""
+
+    n_images: int
+    """Images scored, the same on both kinds of folds."""
+    n_shared: int
+    """Of these, images that share a lesion or merged group with training in the image-level folds."""
+    models: Mapping[str, Mapping[str, InflatedScore]]
+    """Model name to overall metric to its scores."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """All scores of a run, computed once; every page and picture reads from here."""
 
@@ -76,15 +131,29 @@ class Evaluation:
     """Model name to scores, in the order of ``predictions.csv``."""
     comparisons: tuple[Comparison, ...]
     """Paired differences."""
+    leakage: Leakage | None = None
+    """What leaks in folds that were used although they leak: the scores are too good."""
+    protocol: Literal["cv", "holdout", "leakage"] = "cv"
+    """How the scored images were kept apart from training."""
+    repeats: Repeats | None = None
+    """The spread over repetitions; None without."""
+    inflation: Inflation | None = None
+    """What image-level folds make of the scores; None when they were not tried."""
+
+    @property
+    def scored_on(self) -> str:
+        """What the scores are of, for captions."""
+        return "the images of the test part" if self.protocol == "holdout" else "all out-of-fold predictions"
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of ``metrics.json``."""
-        return {
+        content: dict[str, Any] = {
             "schema": 1,
             "classes": list(self.classes),
             "n_images": self.n_images,
             "n_lesions": self.n_lesions,
             "demo": self.demo,
+            "protocol": self.protocol,
             "models": {name: _model_json(scores) for name, scores in self.models.items()},
             "comparisons": [
                 {
@@ -97,6 +166,21 @@ class Evaluation:
                 for comparison in self.comparisons
             ],
         }
+        if self.leakage is not None:
+            content["allowed_leakage"] = self.leakage.model_dump(mode="json")
+        if self.repeats is not None:
+            content["repeats"] = {"n": self.repeats.n, "models": _nested_json(self.repeats.models)}
+        if self.inflation is not None:
+            content["leakage"] = {
+                "n_images": self.inflation.n_images,
+                "n_shared": self.inflation.n_shared,
+                "models": _nested_json(self.inflation.models),
+            }
+        return content
+
+
+def _nested_json(models: Mapping[str, Mapping[str, RepeatedScore | InflatedScore]]) -> dict[str, Any]:
+    return {model: {metric: score.to_json() for metric, score in metrics.items()} for model, metrics in models.items()}
 
 
 def _model_json(scores: ModelScores) -> dict[str, Any]:

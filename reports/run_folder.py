@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cv_folds.arrays import FloatArray, frozen
 from cv_folds.errors import DataError, UsageError, list_rows
 from cv_folds.leakage import Audit
-from cv_folds.splits import Folds
+from cv_folds.splits import HOLDOUT_PARTS, Folds
+from cv_folds.training.record import job_folder, job_name
 
 MEND = "`hamcv run` with the same settings writes it again"
 
@@ -63,6 +64,8 @@ class DataRecord(_Record):
 class JobRecord(_Record):
     """How one (backbone, fold) job ended."""
 
+    arm: str = ""
+    """Folder of the arm below the run folder; empty for the main one."""
     backbone: str
     """Backbone name."""
     fold: int
@@ -172,7 +175,7 @@ class RunFolder:
     settings: Mapping[str, Any]
     """``config.toml``: dotted name to value."""
     histories: tuple[JobHistory, ...]
-    """Training histories of all jobs, in the order of ``run.json``."""
+    """Training histories of the main arm's jobs, in the order of ``run.json``."""
 
 
 def read_run_folder(run: Path, classes: tuple[str, ...]) -> RunFolder:
@@ -197,13 +200,16 @@ def read_run_folder(run: Path, classes: tuple[str, ...]) -> RunFolder:
         raise UsageError(f"{run} is no run folder (it has no run.json); give the folder that `hamcv run` wrote")
     record = read_record(run / "run.json", RunRecord)
     refuse_failed_jobs(run, record)
+    settings = read_settings(run / "config.toml")
     return RunFolder(
         name=run.resolve().name,
         record=record,
         audit=read_record(run / "audit.json", Audit),
-        folds=read_folds(run / "folds.csv", classes),
-        settings=read_settings(run / "config.toml"),
-        histories=tuple(read_history(run / "jobs" / job.backbone / f"fold-{job.fold}", job) for job in record.jobs),
+        folds=read_folds(run / "folds.csv", classes, leaks=settings.get("allow_leakage", False)),
+        settings=settings,
+        histories=tuple(
+            read_history(job_folder(run, job.backbone, job.fold), job) for job in record.jobs if not job.arm
+        ),
     )
 
 
@@ -232,7 +238,7 @@ def read_settings(path: Path) -> dict[str, Any]:
 def refuse_failed_jobs(run: Path, record: RunRecord) -> None:
     """Raise `UsageError` that lists the failed jobs of a run: scores in its folder are those of an earlier attempt."""
     if failed := [job for job in record.jobs if job.status == "failed"]:
-        rows = [f"{job.backbone}, fold {job.fold}: {job.error or 'reason not recorded'}" for job in failed]
+        rows = [f"{job_name(job.arm, job.backbone, job.fold)}: {job.error or 'reason not recorded'}" for job in failed]
         raise UsageError(
             f"{run}: {len(failed)} of {len(record.jobs)} jobs failed; run the same command again to finish them:\n"
             + list_rows(rows)
@@ -247,14 +253,16 @@ def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def read_folds(path: Path, classes: tuple[str, ...]) -> Folds:
-    """Read ``folds.csv``; torn groups, gaps and unknown labels raise `DataError`."""
+def read_folds(path: Path, classes: tuple[str, ...], *, leaks: bool = False) -> Folds:
+    """Read ``folds.csv``; gaps and unknown labels raise `DataError`, and so do torn groups unless `leaks`."""
     rows = list(csv.reader(_text(path).splitlines(keepends=True)))
     if not rows or tuple(rows[0]) != FOLD_COLUMNS or len(rows) == 1:
         raise DataError(f"{path} is damaged: it needs the columns {', '.join(FOLD_COLUMNS)} and rows; {MEND}")
     index = {name: label for label, name in enumerate(classes)}
+    holdout = rows[1][-1] in HOLDOUT_PARTS
+    known = {name: fold for fold, name in enumerate(HOLDOUT_PARTS)} if holdout else _numbers(rows[1:])
     for number, row in enumerate(rows[1:], start=2):
-        if len(row) != len(FOLD_COLUMNS) or row[3] not in index or not row[4].isdecimal():
+        if len(row) != len(FOLD_COLUMNS) or row[3] not in index or row[4] not in known:
             raise DataError(f"{path}, row {number} is damaged: {','.join(row)!r}; {MEND}")
     image_ids, lesion_ids, groups, labels, folds = zip(*rows[1:], strict=True)
     try:
@@ -264,11 +272,18 @@ def read_folds(path: Path, classes: tuple[str, ...]) -> Folds:
             groups=frozen(groups, np.str_),
             labels=frozen([index[name] for name in labels], np.int64),
             classes=classes,
-            folds=frozen([int(fold) for fold in folds], np.int64),
-            n_folds=max(int(fold) for fold in folds) + 1,
+            folds=frozen([known[fold] for fold in folds], np.int64),
+            n_folds=max(known.values()) + 1,
+            leaks=leaks,
+            holdout=holdout,
         )
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def _numbers(rows: Sequence[Sequence[str]]) -> dict[str, int]:
+    """Return what the last cells stand for, where they are fold numbers."""
+    return {row[-1]: int(row[-1]) for row in rows if row and row[-1].isdecimal()}
 
 
 def read_history(folder: Path, job: JobRecord) -> JobHistory:

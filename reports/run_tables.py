@@ -58,12 +58,19 @@ def class_counts(folder: RunFolder) -> Table:
 def fold_counts(folder: RunFolder) -> Table:
     """Return what every fold holds."""
     rows = folder.folds.table()
-    keys = list(rows[0])
+    keys = [key for key in rows[0] if key != "fold"]
+    word = "part" if folder.folds.holdout else "fold"
     return Table(
         name="fold-counts",
-        caption="What each fold holds: lesions, images, and images of each class.",
-        columns=tuple(Column(label=key.capitalize() if key in ("fold", "lesions", "images") else key) for key in keys),
-        rows=tuple(tuple(whole(row[key]) for key in keys) for row in rows),
+        caption=f"What each {word} holds: lesions, images, and images of each class.",
+        columns=(
+            Column(label=word.capitalize(), numeric=not folder.folds.holdout),
+            *(Column(label=key.capitalize() if key in ("lesions", "images") else key) for key in keys),
+        ),
+        rows=tuple(
+            (Cell(text=name), *(whole(row[key]) for key in keys))
+            for name, row in zip(folder.folds.names, rows, strict=True)
+        ),
     )
 
 
@@ -114,8 +121,8 @@ def job_table(folder: RunFolder) -> Table:
     """Return every job with its counts and times."""
     return Table(
         name="jobs",
-        caption="One network for each backbone and fold: the images its weights were fitted on, those that chose "
-        "its epoch, and those held out.",
+        caption="One network for each backbone and fold that is held out: the images its weights were fitted on, those "
+        "that chose its epoch, and those held out.",
         columns=(Column(label="Backbone", numeric=False), *(Column(label=words) for words in JOB_COLUMNS)),
         rows=tuple(_job_row(history, job_of(folder, history)) for history in folder.histories),
     )
@@ -139,7 +146,11 @@ def _job_row(history: JobHistory, job: JobRecord) -> tuple[Cell, ...]:
 
 def job_of(folder: RunFolder, history: JobHistory) -> JobRecord:
     """Return the entry of ``run.json`` that belongs to a history."""
-    return next(job for job in folder.record.jobs if (job.backbone, job.fold) == (history.backbone, history.fold))
+    return next(
+        job
+        for job in folder.record.jobs
+        if not job.arm and (job.backbone, job.fold) == (history.backbone, history.fold)
+    )
 
 
 def facts_table(name: str, caption: str, facts: Sequence[tuple[str, str]], *, head: str = "What") -> Table:
@@ -182,7 +193,7 @@ def settings_table(folder: RunFolder) -> Table:
     """Return every resolved setting."""
     # Of folders the name only: a report is passed on, and where the data lie on this machine is nobody's business.
     facts = [
-        (name, setting_text(Path(value).name if name in ("data", "weights") else value))
+        (name, setting_text(Path(value).name if name in ("data", "weights", "folds_file") else value))
         for name, value in folder.settings.items()
     ]
     return facts_table("settings", "Every setting of the run, resolved.", facts, head="Setting")

@@ -33,7 +33,7 @@ def leaderboards(evaluation: Evaluation) -> tuple[Table, Table]:
             evaluation,
             DECISION_METRICS,
             name="leaderboard",
-            caption="Decisions and ranking: every model on all out-of-fold predictions, with 95 % intervals. Bold: "
+            caption=f"Decisions and ranking: every model on {evaluation.scored_on}, with 95 % intervals. Bold: "
             "best point estimate of the column.",
         ),
         _overall_table(

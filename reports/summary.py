@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cv_folds.leakage import Leakage
 from ensemble.predictions import Predictions
 from reports.comparisons import best_model, evidence_text
 from reports.results import Evaluation
@@ -17,13 +18,27 @@ DEMO_BANNER = (
 SUMMARY_METRICS = ("macro_f1", "balanced_accuracy", "log_loss")
 """Three views that can disagree: a stack that learns the prevalence gains in log-loss and loses rare classes."""
 
+_PART_USES = ("the test", "choosing the epoch and fitting the ensembles", "training")
+"""In the order of `cv_folds.splits.HOLDOUT_PARTS`."""
+
 COLLAPSED_SHARE = 0.99
 """Even the commonest class of HAM10000 holds only two thirds of the images."""
 
 
 def banner(evaluation: Evaluation, folder: RunFolder) -> str | None:
     """Return the warning that every page carries, or None."""
-    return DEMO_BANNER if evaluation.demo or folder.record.data.demo else None
+    warnings = [DEMO_BANNER] if evaluation.demo or folder.record.data.demo else []
+    if folder.audit.allowed_leakage is not None:
+        warnings.append(leakage_warning(folder.audit.allowed_leakage))
+    return " ".join(warnings) or None
+
+
+def leakage_warning(leakage: Leakage) -> str:
+    """Say that the folds leak, as was allowed."""
+    return (
+        f"Leaking folds, used because leakage was allowed: {leakage.words}, stand in several folds. Networks were "
+        "scored on lesions that they were trained on, so every score here is too good."
+    )
 
 
 def weights_note(folder: RunFolder) -> str | None:
@@ -74,11 +89,18 @@ def what_was_done(evaluation: Evaluation, folder: RunFolder) -> str:
     """Describe the data and the models in two sentences."""
     backbones = [name for name, scores in evaluation.models.items() if scores.kind == "backbone"]
     ensembles = [name for name, scores in evaluation.models.items() if scores.kind == "ensemble"]
+    if folder.folds.holdout:
+        return _what_was_held_out(evaluation, folder, backbones, ensembles)
     sentences = []
     sentences.append(
         f"{plural(evaluation.n_images, 'image')} of {plural(evaluation.n_lesions, 'lesion')} in "
         f"{plural(len(evaluation.classes), 'class', 'classes')} ({folder.record.data.name}) were divided into "
-        f"{folder.folds.n_folds} folds; all images of a lesion are in the same fold."
+        f"{folder.folds.n_folds} folds; "
+        + (
+            "all images of a lesion are in the same fold."
+            if folder.audit.allowed_leakage is None
+            else "images of one lesion stand in several folds."
+        )
     )
     if backbones:
         sentences.append(
@@ -87,7 +109,35 @@ def what_was_done(evaluation: Evaluation, folder: RunFolder) -> str:
         )
     if ensembles:
         sentences.append(f"Their predictions were combined by {listing(ensembles)}.")
-    sentences.append("Every score comes from images that the scored network had not seen.")
+    sentences.append(
+        "Every score comes from images that the scored network had not seen"
+        + ("." if folder.audit.allowed_leakage is None else ", but of whose lesions it may have seen others.")
+    )
+    return " ".join(sentences)
+
+
+def _what_was_held_out(evaluation: Evaluation, folder: RunFolder, backbones: list[str], ensembles: list[str]) -> str:
+    counts = folder.folds.table()
+    sizes = [f"{plural(row['images'], 'image')} for {use}" for row, use in zip(counts, _PART_USES, strict=True)]
+    sentences = [
+        f"{plural(len(folder.folds.image_ids), 'image')} of {plural(folder.record.data.n_lesions, 'lesion')} in "
+        f"{plural(len(evaluation.classes), 'class', 'classes')} ({folder.record.data.name}) were divided once: "
+        f"{listing(sizes[::-1])}; "
+        + (
+            "all images of a lesion are in the same part."
+            if folder.audit.allowed_leakage is None
+            else "images of one lesion stand in several parts."
+        ),
+    ]
+    if backbones:
+        verb = "was" if len(backbones) == 1 else "were"
+        sentences.append(f"{plural(len(backbones), 'backbone')} ({listing(backbones)}) {verb} trained once.")
+    if ensembles:
+        sentences.append(f"Their predictions were combined by {listing(ensembles)}, fitted on the validation part.")
+    sentences.append(
+        f"Every score is of the test part: {plural(evaluation.n_images, 'image')} of "
+        f"{plural(evaluation.n_lesions, 'lesion')}, predicted once."
+    )
     return " ".join(sentences)
 
 

@@ -81,12 +81,12 @@ def run_jobs(
     tuple of JobOutcome
         One a job, in the order of `specs`; with `fail_fast` those not run are missing.
     """
-    outcomes: dict[tuple[str, int], JobOutcome] = {}
+    outcomes: dict[str, JobOutcome] = {}
     # However we leave, be it by an interrupt, closing ends the jobs instead of waiting for them.
     with closing(engine.outcomes(specs)) as results:
         for outcome in results:
-            outcomes[outcome.backbone, outcome.fold] = outcome
+            outcomes[outcome.name] = outcome
             on_outcome(outcome)
             if fail_fast and outcome.error is not None:
                 break
-    return tuple(outcomes[spec.backbone, spec.fold] for spec in specs if (spec.backbone, spec.fold) in outcomes)
+    return tuple(outcomes[spec.name] for spec in specs if spec.name in outcomes)

@@ -12,7 +12,7 @@ from cv_folds.errors import HamcvError
 from cv_folds.files import write_text
 from cv_folds.training.jobs import JobSpec, finished, run_job
 from cv_folds.training.memory import return_freed_memory
-from cv_folds.training.record import JobRecord
+from cv_folds.training.record import JobRecord, job_name
 
 ERROR_FILE = "error.txt"
 
@@ -29,6 +29,13 @@ class JobOutcome:
     """What a finished job wrote; None when it failed."""
     error: str | None
     """Why it failed, in one line or a few; None when it is finished."""
+    arm: str = ""
+    """`JobSpec.arm` of the job."""
+
+    @property
+    def name(self) -> str:
+        """For messages; no other job of the run has it."""
+        return job_name(self.arm, self.backbone, self.fold)
 
 
 class Losses:
@@ -42,7 +49,7 @@ class Losses:
 
     def __init__(self, attempts: int) -> None:
         self._attempts = attempts
-        self._lost: dict[tuple[str, int], int] = {}
+        self._lost: dict[str, int] = {}
 
     def add(self, spec: JobSpec, cause: str) -> JobOutcome | None:
         """Return how the job ended although its process is gone; None when it shall be tried again.
@@ -57,9 +64,8 @@ class Losses:
         # A job that was finished in time counts, even if its process could not say so any more.
         if (record := finished(spec)) is not None:
             return succeeded(spec, record)
-        key = (spec.backbone, spec.fold)
-        self._lost[key] = self._lost.get(key, 0) + 1
-        if self._lost[key] < self._attempts:
+        self._lost[spec.name] = self._lost.get(spec.name, 0) + 1
+        if self._lost[spec.name] < self._attempts:
             return None
         return failed(
             spec,
@@ -70,12 +76,12 @@ class Losses:
 
 def succeeded(spec: JobSpec, record: JobRecord) -> JobOutcome:
     """Return the outcome of a finished job."""
-    return JobOutcome(backbone=spec.backbone, fold=spec.fold, record=record, error=None)
+    return JobOutcome(backbone=spec.backbone, fold=spec.fold, record=record, error=None, arm=spec.arm)
 
 
 def failed(spec: JobSpec, error: str) -> JobOutcome:
     """Return the outcome of a failed job."""
-    return JobOutcome(backbone=spec.backbone, fold=spec.fold, record=None, error=error)
+    return JobOutcome(backbone=spec.backbone, fold=spec.fold, record=None, error=error, arm=spec.arm)
 
 
 def run_contained(spec: JobSpec) -> JobOutcome:

@@ -18,11 +18,12 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
+from cv_folds.arrays import IntArray
 from cv_folds.errors import JobFailedError
 from cv_folds.files import sha256, write_atomically, write_json
 from cv_folds.images import DECODER
 from cv_folds.out_of_fold import FoldLogits
-from cv_folds.splits import Folds, InnerSplit, inner_split
+from cv_folds.splits import VALIDATION, Folds, InnerSplit, inner_split
 from cv_folds.training.backbones import bfloat16_pays, build_backbone, count_parameters, set_batch_norm_momentum
 from cv_folds.training.checkpoint import CHECKPOINT_FOLDER, Checkpoints
 from cv_folds.training.compiled import compiled_like
@@ -39,8 +40,10 @@ from cv_folds.training.record import (
     MODEL_FILE,
     RECORD_FILE,
     RESULT_FILES,
+    VALIDATION_FILE,
     JobRecord,
     job_folder,
+    job_name,
     read_record,
     verified_record,
 )
@@ -76,6 +79,8 @@ class JobSpec:
     """``cpu``, ``cuda`` or ``cuda:N``."""
     threads: int
     """CPU threads of this job."""
+    arm: str = ""
+    """The folder below the run folder that holds the jobs of this division of the images; empty for the main one."""
     tensorboard: bool = False
     """Write TensorBoard event files into the job folder."""
     checkpoint_seconds: float = 600.0
@@ -84,12 +89,12 @@ class JobSpec:
     @property
     def folder(self) -> Path:
         """Where the job writes."""
-        return job_folder(self.run, self.backbone, self.fold)
+        return job_folder(self.run / self.arm, self.backbone, self.fold)
 
     @property
     def name(self) -> str:
         """For messages."""
-        return f"{self.backbone}, fold {self.fold}"
+        return job_name(self.arm, self.backbone, self.fold)
 
     def digest(self) -> str:
         """Return a SHA-256 over everything that determines the result, but for the device."""
@@ -105,6 +110,8 @@ class JobSpec:
             "weights": None if self.weights is None else self.weights.sha256,
             "seed": self.seed,
         }
+        if self.folds.holdout:
+            parts["holdout"] = True
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -116,6 +123,7 @@ class _Outcome:
     fitted: Fitted
     split: InnerSplit
     logits: FoldLogits
+    validation: FoldLogits | None
     bfloat16: bool
     micro_batch: int
     seconds: float
@@ -189,7 +197,7 @@ def _train_and_predict(spec: JobSpec, device: torch.device, checkpoints: Checkpo
     store = open_store(spec.pixels, device)
     labels = torch.from_numpy(spec.folds.labels.copy())
 
-    def view(rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> ImageView:
+    def view(rows: IntArray) -> ImageView:
         positions = torch.from_numpy(np.array(rows))
         return ImageView(store, positions, labels[positions])
 
@@ -226,25 +234,27 @@ def _train_and_predict(spec: JobSpec, device: torch.device, checkpoints: Checkpo
                 checkpoint_seconds=spec.checkpoint_seconds,
             ),
         )
+
+        def predict(rows: IntArray, fold: int) -> FoldLogits:
+            batch_size = evaluation_batch_size(micro_batch, device)
+            logits = predict_logits(model, view(rows), batch_size=batch_size, normalisation=IMAGENET)
+            return FoldLogits(
+                backbone=spec.backbone,
+                fold=fold,
+                classes=spec.folds.classes,
+                image_ids=spec.folds.image_ids[rows],
+                logits=logits.double().numpy(),
+            )
+
         # The held-out fold appears here for the first and only time.
-        held_out = np.flatnonzero(spec.folds.folds == spec.fold)
-        logits = predict_logits(
-            model,
-            view(held_out),
-            batch_size=evaluation_batch_size(micro_batch, device),
-            normalisation=IMAGENET,
-        )
+        held_out = predict(np.flatnonzero(spec.folds.folds == spec.fold), spec.fold)
+        validation = predict(split.validation, VALIDATION) if spec.folds.holdout else None
     return _Outcome(
         model=model,
         fitted=fitted,
         split=split,
-        logits=FoldLogits(
-            backbone=spec.backbone,
-            fold=spec.fold,
-            classes=spec.folds.classes,
-            image_ids=spec.folds.image_ids[held_out],
-            logits=logits.double().numpy(),
-        ),
+        logits=held_out,
+        validation=validation,
         bfloat16=bfloat16,
         micro_batch=micro_batch,
         seconds=time.perf_counter() - start + fitted.seconds_before,
@@ -254,6 +264,10 @@ def _train_and_predict(spec: JobSpec, device: torch.device, checkpoints: Checkpo
 def _write(spec: JobSpec, outcome: _Outcome) -> JobRecord:
     _write_model(spec.folder / MODEL_FILE, outcome.model)
     outcome.logits.save(spec.folder / LOGITS_FILE)
+    files: tuple[str, ...] = RESULT_FILES
+    if outcome.validation is not None:
+        outcome.validation.save(spec.folder / VALIDATION_FILE)
+        files = (*files, VALIDATION_FILE)
     history = outcome.fitted.history
     record = JobRecord(
         backbone=spec.backbone,
@@ -275,7 +289,7 @@ def _write(spec: JobSpec, outcome: _Outcome) -> JobRecord:
         micro_batch=outcome.micro_batch,
         resumed=outcome.fitted.resumed,
         peak_memory_mib=peak_memory_mib(),
-        files={name: sha256(spec.folder / name) for name in RESULT_FILES},
+        files={name: sha256(spec.folder / name) for name in files},
     )
     content = record.model_dump(mode="json")
     write_json(spec.folder / RECORD_FILE, {"schema": content.pop("schema_")} | content)

@@ -15,6 +15,9 @@ from cv_folds.files import sha256
 MODEL_FILE, LOGITS_FILE, HISTORY_FILE, RECORD_FILE = "model.safetensors", "oof.npz", "history.csv", "job.json"
 RESULT_FILES = (MODEL_FILE, LOGITS_FILE, HISTORY_FILE)
 
+VALIDATION_FILE = "validation.npz"
+"""The logits of the validation part of a fixed division: what combines the networks learns from them."""
+
 
 class JobRecord(BaseModel):
     """Content of ``job.json``."""
@@ -68,6 +71,11 @@ def job_folder(run: Path, backbone: str, fold: int) -> Path:
     return run / "jobs" / backbone / f"fold-{fold}"
 
 
+def job_name(arm: str, backbone: str, fold: int) -> str:
+    """Return what a job is called in messages; `arm` is empty for the main division of a run."""
+    return ", ".join([*([arm] if arm else []), backbone, f"fold {fold}"])
+
+
 def read_record(folder: Path) -> JobRecord | None:
     """Return the record of a finished job; None when there is none or it is damaged."""
     try:
@@ -90,7 +98,7 @@ def verified_record(folder: Path, *, weights: bool = True) -> JobRecord | None:
         Without, the model's weights may be missing; if they are there, they must be those of the record.
     """
     record = read_record(folder)
-    if record is None or record.files.keys() != set(RESULT_FILES):
+    if record is None or record.files.keys() - {VALIDATION_FILE} != set(RESULT_FILES):
         return None
     for name, checksum in record.files.items():
         path = folder / name

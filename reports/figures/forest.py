@@ -38,7 +38,7 @@ def overall_forest(evaluation: Evaluation, looks: Mapping[str, ModelLook]) -> Fi
     ]
     return Figure(
         name="overall-scores",
-        caption="Overall scores of every model on all out-of-fold predictions: point estimate and 95 % interval "
+        caption=f"Overall scores of every model on {evaluation.scored_on}: point estimate and 95 % interval "
         "(bootstrap over lesions). Each panel has its own scale.",
         alt="Forest plot with one row a model. " + "; ".join(best) + ".",
         svg=render(paint, height=2 * (0.62 + 0.19 * len(models))),
