@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cv_folds.arrays import IntArray, StrArray, frozen
 from cv_folds.data.dataset import LesionDataset
+from cv_folds.disjoint_sets import DisjointSets
 from cv_folds.errors import DataError, list_rows
 from cv_folds.files import sha256, write_json
 from cv_folds.splits import Folds, torn_groups
@@ -39,7 +40,9 @@ class ImagePair(_Record):
     lesion_b: str
     """Lesion id of `image_b`."""
     score: float
-    """Similarity; 1 for identical pixels."""
+    """Probability that they do; 1 for identical files."""
+    why: str = ""
+    """What speaks for it, in words."""
 
 
 class AuditCheck(_Record):
@@ -145,17 +148,10 @@ def identical_images(dataset: LesionDataset) -> tuple[ImagePair, ...]:
 
 def merge_groups(lesion_ids: StrArray, pairs: Sequence[ImagePair]) -> StrArray:
     """Return (n,) group names: the lesion id, or for lesions joined by `pairs` the first of their ids."""
-    parent: dict[str, str] = {}
-
-    def root(name: str) -> str:
-        while (above := parent.get(name, name)) != name:
-            name = above
-        return name
-
+    lesions = DisjointSets()
     for pair in pairs:
-        first, second = sorted((root(pair.lesion_a), root(pair.lesion_b)))
-        parent[second] = first
-    return frozen([root(lesion) for lesion in lesion_ids.tolist()])
+        lesions.join(pair.lesion_a, pair.lesion_b)
+    return frozen([lesions.first(lesion) for lesion in lesion_ids.tolist()])
 
 
 def audit_folds(folds: Folds, merged: Sequence[ImagePair]) -> Audit:

@@ -11,7 +11,7 @@ from cv_folds.near_duplicates.candidates import Candidates
 from cv_folds.near_duplicates.collection import Collection
 from cv_folds.near_duplicates.features import Float32Array, X, Y
 from cv_folds.near_duplicates.motion import Matches, align
-from cv_folds.near_duplicates.projection import SCALE, mirror_points
+from cv_folds.near_duplicates.projection import mirror_points
 from cv_folds.near_duplicates.settings import SearchSettings
 
 RATIO = 0.95
@@ -130,11 +130,13 @@ def _match(collection: Collection, candidates: Candidates, row: int) -> tuple[Fl
 
 def _possible(collection: Collection, a: int, b: int, matrix: FloatArray) -> int:
     """Count the features of each image that lie within the features of the other; return the smaller number."""
-    of_a, of_b = (collection.points[collection.starts[i] : collection.starts[i + 1], : Y + 1] for i in (a, b))
+    of_a, of_b = (
+        collection.points[collection.starts[i] : collection.starts[i + 1], : Y + 1].astype(np.float64) for i in (a, b)
+    )
     back = np.linalg.inv(np.vstack([matrix, [0.0, 0.0, 1.0]]))[:2]
     return min(_inside(of_a @ back[:, :2].T + back[:, 2], of_b), _inside(of_b @ matrix[:, :2].T + matrix[:, 2], of_a))
 
 
-def _inside(points: FloatArray, others: Float32Array) -> int:
+def _inside(points: FloatArray, others: FloatArray) -> int:
     inside: BoolArray = (points >= others.min(axis=0)) & (points <= others.max(axis=0))
     return int(inside.all(axis=1).sum())

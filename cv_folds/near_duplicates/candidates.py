@@ -141,7 +141,7 @@ def _count(
 
 
 def _each_once(found: list[Candidates]) -> Candidates:
-    """Number the images of each pair upwards and keep the direction with more votes."""
+    """Return every pair with its smaller image first, and with the votes of the direction that has more."""
     both = _join(found)
     low, high = np.minimum(both.a, both.b), np.maximum(both.a, both.b)
     order = np.lexsort((both.mirrored, -both.votes, high, low))

@@ -38,7 +38,7 @@ def gather_evidence(
     settings: SearchSettings,
     *,
     workers: int,
-    on_pairs: Callable[[int], object] = lambda _: None,
+    on_pair: Callable[[], object] = lambda: None,
 ) -> list[Evidence]:
     """Verify candidates.
 
@@ -54,8 +54,8 @@ def gather_evidence(
         How many inliers are worth a comparison of pixels.
     workers : int
         Threads; the result does not depend on their number.
-    on_pairs : callable
-        Called with the number of pairs that were verified, from any thread.
+    on_pair : callable
+        Called after each pair, from any thread.
 
     Returns
     -------
@@ -73,7 +73,8 @@ def gather_evidence(
             Evidence(alignment=pair, agreement=compare(picture(pair.a), picture(pair.b), pair.matrix))
             for pair in align_candidates(collection, candidates, rows, settings)
         ]
-        on_pairs(len(rows))
+        for _ in rows:
+            on_pair()
         return found
 
     with ThreadPoolExecutor(workers) as pool:

@@ -7,7 +7,7 @@ improve object retrieval", CVPR 2012), so that their squared distances are 2 - 2
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,20 +60,20 @@ def working_image(path: Path, settings: SearchSettings) -> ByteArray:
 def features_of(image: ByteArray, settings: SearchSettings) -> Features:
     """Return the features of a (height, width, 3) uint8 image; a flat or tiny one has none."""
     if min(image.shape[:2]) < SMALLEST_SIDE:
-        return _features([], np.zeros((0, 128), np.float32), settings.features)
+        return _features([], None, settings.features)
     detector = cv2.SIFT.create(nfeatures=settings.features, contrastThreshold=settings.contrast)
-    found, descriptors = detector.detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.zeros(0, np.uint8))
-    return _features(found, descriptors, settings.features)
+    found, descriptors = detector.detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None)
+    return _features(found, None if descriptors is None else descriptors.astype(np.float32), settings.features)
 
 
-def _features(found: list[cv2.KeyPoint], descriptors: Float32Array | None, most: int) -> Features:
+def _features(found: Sequence[cv2.KeyPoint], descriptors: Float32Array | None, most: int) -> Features:
     if not found or descriptors is None:
         return Features(points=np.zeros((0, 4), np.float32), descriptors=np.zeros((0, 128), np.float32))
     points = np.array([(*point.pt, point.size, np.deg2rad(point.angle)) for point in found], dtype=np.float32)
     response = np.array([point.response for point in found], dtype=np.float32)
     # OpenCV returns ties beyond the limit, in an order that is not promised.
     order = np.lexsort((*points.T, -response))[:most]
-    kept = descriptors[order].astype(np.float32)
+    kept = descriptors[order]
     kept /= np.maximum(kept.sum(axis=1, keepdims=True), 1e-9)
     return Features(points=points[order], descriptors=np.sqrt(kept))
 

@@ -88,9 +88,7 @@ class InvertedFile:
         query, row, distance = (np.concatenate(column) for column in zip(*found, strict=True))
         return self._best(query, row, distance, owners, settings.neighbours)
 
-    def _best(
-        self, query: IntArray, row: IntArray, distance: Float32Array, owners: IntArray, most: int
-    ) -> Neighbours:
+    def _best(self, query: IntArray, row: IntArray, distance: Float32Array, owners: IntArray, most: int) -> Neighbours:
         others = self.owners[row] != owners[query]
         query, row, distance = query[others], row[others], distance[others]
         order = np.lexsort((self.features[row], distance, query))

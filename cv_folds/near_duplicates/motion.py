@@ -187,7 +187,7 @@ def _least_squares(matches: Matches, chosen: BoolArray, number: IntArray, n_pair
     rows = number[chosen]
 
     def per_pair(values: FloatArray) -> FloatArray:
-        return np.bincount(rows, weights=values, minlength=n_pairs)
+        return np.bincount(rows, weights=values, minlength=n_pairs).astype(np.float64)
 
     n = np.maximum(per_pair(np.ones(len(rows))), 1)
     x, y = (matches.b[chosen, column].astype(np.float64) for column in (X, Y))

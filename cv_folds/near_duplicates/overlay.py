@@ -53,9 +53,7 @@ def compare(a: ByteArray, b: ByteArray, matrix: FloatArray) -> Agreement:
     if area < LEAST_OVERLAP:
         return NOTHING
     whole = b.shape[0] * b.shape[1] * abs(float(np.linalg.det(matrix[:, :2])))
-    lab_a, lab_b = (
-        cv2.cvtColor(image.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB) for image in (a, moved)
-    )
+    lab_a, lab_b = (cv2.cvtColor(image.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB) for image in (a, moved))
     pairs = [_structure(lab_a[:, :, 0], lab_b[:, :, 0], mask, sigma) for sigma in SCALES]
     fine, middle, coarse = (_correlation(x, y) for x, y in pairs)
     local = [_local(x, y, mask, sigma) for (x, y), sigma in zip(pairs, SCALES, strict=True)]
@@ -73,11 +71,15 @@ def lay(b: ByteArray, matrix: FloatArray, width: int, height: int) -> tuple[Byte
     shrunk = abs(float(np.linalg.det(matrix[:, :2]))) ** 0.5
     if shrunk < 1:
         # Bilinear sampling would skip pixels.
-        b = cv2.GaussianBlur(b, (0, 0), max(0.5 * (1 / shrunk**2 - 1) ** 0.5, 0.01))
+        b = cv2.GaussianBlur(b, (0, 0), max(0.5 * (1 / shrunk**2 - 1) ** 0.5, 0.01)).astype(np.uint8)
     moved = cv2.warpAffine(b, matrix, (width, height), flags=cv2.INTER_LINEAR)
     ones = np.ones(b.shape[:2], np.float32)
     covered = cv2.warpAffine(ones, matrix, (width, height), flags=cv2.INTER_NEAREST)
     return moved.astype(np.uint8), covered.astype(np.float32)
+
+
+def _lab(image: ByteArray) -> Float32Array:
+    return cv2.cvtColor(image.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB).astype(np.float32)
 
 
 def _structure(a: Float32Array, b: Float32Array, mask: Float32Array, sigma: float) -> tuple[Float32Array, Float32Array]:
@@ -92,7 +94,7 @@ def _structure(a: Float32Array, b: Float32Array, mask: Float32Array, sigma: floa
 
 def _correlation(x: Float32Array, y: Float32Array) -> float:
     product = float(np.vdot(x, y))
-    return product / max(float(np.vdot(x, x)) * float(np.vdot(y, y)), 1e-6) ** 0.5
+    return float(product / np.sqrt(max(float(np.vdot(x, x)) * float(np.vdot(y, y)), 1e-6)))
 
 
 def _local(x: Float32Array, y: Float32Array, mask: Float32Array, sigma: float) -> float:
