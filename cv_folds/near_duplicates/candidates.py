@@ -101,7 +101,7 @@ def _vote(
     order = np.lexsort((both.mirrored, both.b, -both.votes, both.a))
     first = order[_first_of_each(both.a[order] * collection.n_images + both.b[order])]
     rank = np.arange(len(first)) - np.searchsorted(both.a[first], both.a[first])
-    return _select(both, first[rank < settings.candidates])
+    return _select(both, first[(rank < settings.candidates) & (both.votes[first] >= settings.least_votes)])
 
 
 def _count(

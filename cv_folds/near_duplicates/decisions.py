@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from cv_folds.data.dataset import LesionDataset
+from cv_folds.data.readers.table import read_table
 from cv_folds.disjoint_sets import DisjointSets
 from cv_folds.errors import DataError, list_rows
 from cv_folds.near_duplicates.settings import AuditSettings
@@ -71,7 +70,7 @@ def _read(file: str | None, dataset: LesionDataset) -> tuple[list[_Row], list[st
         return [], []
     known = set(dataset.image_ids.tolist())
     rows, problems = [], []
-    for where, image_a, image_b in _records(Path(file)):
+    for where, image_a, image_b in _pairs(Path(file)):
         unknown = [image for image in (image_a, image_b) if image not in known]
         if unknown:
             problems.append(f"{where}: the data have no image {' and no image '.join(map(repr, unknown))}")
@@ -82,28 +81,13 @@ def _read(file: str | None, dataset: LesionDataset) -> tuple[list[_Row], list[st
     return rows, problems
 
 
-def _records(path: Path) -> Iterator[tuple[str, str, str]]:
+def _pairs(path: Path) -> Iterator[tuple[str, str, str]]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        table = read_table(path, required=COLUMNS)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not UTF-8 text ({error}); save it as UTF-8") from error
-    header = text.partition("\n")[0]
-    separator = max("\t;,", key=header.count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    try:
-        columns = [column.strip().lower() for column in reader.fieldnames or []]
-        if any(columns.count(column) != 1 for column in COLUMNS):
-            raise DataError(
-                f"{path}: needs the columns {' and '.join(COLUMNS)} once each; found: {', '.join(columns) or 'nothing'}"
-            )
-        reader.fieldnames = columns
-        for record in reader:
-            image_a, image_b = ((record[column] or "").strip() for column in COLUMNS)
-            yield f"{path.name}, row {reader.line_num}", image_a, image_b
-    except csv.Error as error:
-        raise DataError(f"{path}, row {reader.line_num}: cannot be read ({error})") from error
+    for row in table.rows:
+        yield row.where, row.values["image_a"], row.values["image_b"]
 
 
 def _contradictions(accepted: list[_Row], rejected: list[_Row], dataset: LesionDataset) -> Iterator[str]:

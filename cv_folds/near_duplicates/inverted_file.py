@@ -16,7 +16,7 @@ from cv_folds.near_duplicates.settings import SearchSettings
 
 ROUNDS = 8
 SAMPLE_A_CELL = 50
-AT_A_TIME = 8192
+AT_A_TIME = 1024
 SPARE = 8
 """Neighbours more than wanted that a cell gives, since those of the same owner are then left out."""
 
@@ -66,21 +66,18 @@ class InvertedFile:
         order = np.argsort(cells, axis=None, kind="stable")
         askers = order // cells.shape[1]
         bounds = np.searchsorted(cells.ravel()[order], np.arange(len(self.centres) + 1))
-        norms = np.einsum("ij,ij->i", queries, queries)
+        asked = _asking(queries)
         most = settings.neighbours + SPARE
         for cell in np.flatnonzero((np.diff(bounds) > 0) & (np.diff(self.starts) > 0)).tolist():
             asking = askers[bounds[cell] : bounds[cell + 1]]
             inside = slice(int(self.starts[cell]), int(self.starts[cell + 1]))
-            members = self.descriptors[inside].astype(np.float32)
-            distances = (queries[asking] * np.float32(-2)) @ members.T
-            distances += np.einsum("ij,ij->i", members, members)
-            distances += norms[asking, None]
-            crowded = np.flatnonzero(np.count_nonzero(distances < farthest, axis=1) > most)
+            distances = asked[asking] @ _answering(self.descriptors[inside].astype(np.float32)).T
+            near = distances < farthest
+            crowded = np.flatnonzero(near.sum(axis=1) > most)
             if len(crowded):
                 rows = distances[crowded]
-                rows[rows > np.partition(rows, most - 1, axis=1)[:, most - 1, None]] = np.inf
-                distances[crowded] = rows
-            asker, member = np.divmod(np.flatnonzero(distances < farthest), distances.shape[1])
+                near[crowded] = rows <= np.partition(rows, most - 1, axis=1)[:, most - 1, None]
+            asker, member = np.divmod(np.flatnonzero(near), near.shape[1])
             found.append((asking[asker], member + inside.start, distances[asker, member]))
         if not found:
             none = np.zeros(0, np.int64)
@@ -140,17 +137,27 @@ def build_inverted_file(descriptors: Int8Array, owners: IntArray, settings: Sear
 def nearest_centres(vectors: Float32Array, centres: Float32Array, most: int) -> IntArray:
     """Return (n, most) the nearest centres of each vector, nearest first."""
     most = min(most, len(centres))
-    halves = np.einsum("ij,ij->i", centres, centres) / 2
+    asked, answers = _asking(vectors), _answering(centres).T
     found = np.empty((len(vectors), most), np.int64)
     for start in range(0, len(vectors), AT_A_TIME):
-        likeness = vectors[start : start + AT_A_TIME] @ centres.T
-        likeness -= halves
-        rows = np.arange(len(likeness))
+        distances = asked[start : start + AT_A_TIME] @ answers
+        rows = np.arange(len(distances))
         for rank in range(most):
-            best = likeness.argmax(axis=1)
+            best = distances.argmin(axis=1)
             found[start : start + AT_A_TIME, rank] = best
-            likeness[rows, best] = -np.inf
+            distances[rows, best] = np.inf
     return found
+
+
+def _asking(vectors: Float32Array) -> Float32Array:
+    """Return rows whose products with those of `_answering` are squared distances: one product, no further pass."""
+    squares = np.einsum("ij,ij->i", vectors, vectors)
+    return np.column_stack([vectors * np.float32(-2), np.ones_like(squares), squares])
+
+
+def _answering(vectors: Float32Array) -> Float32Array:
+    squares = np.einsum("ij,ij->i", vectors, vectors)
+    return np.column_stack([vectors, squares, np.ones_like(squares)])
 
 
 def _means(vectors: Float32Array, cells: IntArray, centres: Float32Array) -> Float32Array:

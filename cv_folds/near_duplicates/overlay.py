@@ -53,7 +53,7 @@ def compare(a: ByteArray, b: ByteArray, matrix: FloatArray) -> Agreement:
     if area < LEAST_OVERLAP:
         return NOTHING
     whole = b.shape[0] * b.shape[1] * abs(float(np.linalg.det(matrix[:, :2])))
-    lab_a, lab_b = (cv2.cvtColor(image.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB) for image in (a, moved))
+    lab_a, lab_b = _lab(a), _lab(moved)
     pairs = [_structure(lab_a[:, :, 0], lab_b[:, :, 0], mask, sigma) for sigma in SCALES]
     fine, middle, coarse = (_correlation(x, y) for x, y in pairs)
     local = [_local(x, y, mask, sigma) for (x, y), sigma in zip(pairs, SCALES, strict=True)]

@@ -44,10 +44,12 @@ class SearchSettings(BaseModel):
     """Cells that are searched for each feature."""
     neighbours: int = 5
     """Nearest features, of the whole data set, that each feature votes for."""
-    farthest_neighbour: float = 0.2
+    farthest_neighbour: float = 0.1
     """Largest squared distance between descriptors of unit length that counts as a vote."""
-    candidates: int = 15
-    """Most pairs that are verified for an image; those with most votes that agree on one motion."""
+    least_votes: float = 0.8
+    """Votes that must agree on one motion for a pair to be verified; an identical descriptor gives 1."""
+    candidates: int = 10
+    """Most pairs that are verified for an image, those with most votes."""
     least_inliers: int = 5
     """Matches that agree on one motion, below which a pair is dropped without looking at its pixels."""
     seed: int = 0
