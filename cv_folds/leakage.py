@@ -1,8 +1,8 @@
 """What could carry knowledge of a held-out image into its training, looked for and put in writing.
 
 Identical images under different lesion ids are merged into one group before splitting. Identical means files of equal
-content: the groups, and with them the folds, depend on the data alone, not on the image size. Near-duplicates are not
-searched for here; the audit says so.
+content: the groups, and with them the folds, depend on the data alone, not on the image size. What else shows one
+lesion is found in `cv_folds.near_duplicates`; `cv_folds.shared_lesions` puts both together.
 """
 
 from __future__ import annotations
@@ -154,7 +154,12 @@ def merge_groups(lesion_ids: StrArray, pairs: Sequence[ImagePair]) -> StrArray:
     return frozen([lesions.first(lesion) for lesion in lesion_ids.tolist()])
 
 
-def audit_folds(folds: Folds, merged: Sequence[ImagePair]) -> Audit:
+def audit_folds(
+    folds: Folds,
+    merged: Sequence[ImagePair],
+    doubtful: Sequence[ImagePair] = (),
+    checks: Sequence[AuditCheck] = (),
+) -> Audit:
     """Check finished folds for leakage and write down what was looked at.
 
     Parameters
@@ -162,7 +167,11 @@ def audit_folds(folds: Folds, merged: Sequence[ImagePair]) -> Audit:
     folds : Folds
         The folds that the run uses.
     merged : sequence of ImagePair
-        Identical images that were put into one group.
+        Pairs under different lesion ids that were put into one group.
+    doubtful : sequence of ImagePair
+        Pairs that were left apart.
+    checks : sequence of AuditCheck
+        What was looked at before the folds were made, put after what is checked here.
     """
     where = "part" if folds.holdout else "fold"
     return Audit(
@@ -181,24 +190,10 @@ def audit_folds(folds: Folds, merged: Sequence[ImagePair]) -> Audit:
                 status="passed",
                 detail=f"{len(folds.image_ids)} images in {folds.n_folds} {where}s, each image id in one row",
             ),
-            AuditCheck(
-                code="L004",
-                title="Are identical images under different lesion ids kept together?",
-                severity="error",
-                status="passed" if merged else "not_applicable",
-                detail=f"{len(merged)} pairs of identical images across lesion ids"
-                + (", merged into one group each" if merged else ""),
-            ),
-            AuditCheck(
-                code="L005",
-                title="Are near-duplicates under different lesion ids kept together?",
-                severity="warning",
-                status="skipped",
-                detail="not searched for: views of one lesion that carry different lesion ids may stand in two folds",
-            ),
+            *checks,
         ),
         merged_pairs=tuple(merged),
-        doubtful_pairs=(),
+        doubtful_pairs=tuple(doubtful),
     )
 
 

@@ -13,6 +13,9 @@ from cv_folds.leakage import AuditCheck, ImagePair, identical_images, merge_grou
 from cv_folds.near_duplicates.decisions import Decisions, ordered
 from cv_folds.near_duplicates.search import FoundPair, OnStep, near_duplicates
 
+MOST_OF_IT = 0.5
+"""Overlap from which two images count as views of the whole lesion, neither being a close-up of the other."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SharedLesions:
@@ -28,6 +31,15 @@ class SharedLesions:
     """All that the search found, for the contact sheets; empty when it was not made."""
     checks: tuple[AuditCheck, ...]
     """For the audit."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What everyone who uses the groups should be told, a line each: what was found and not passed over."""
+        return tuple(
+            f"{check.title} {check.detail}"
+            for check in self.checks
+            if check.status in ("failed", "skipped") or (check.status == "passed" and check.code in ("L004", "L005"))
+        )
 
 
 def find_shared_lesions(
@@ -90,14 +102,14 @@ def join_lesions(
     ]
     settled = known | decisions.accepted | decisions.rejected
     open_pairs = [pair for images, pair in by_images.items() if images not in settled]
-    confirmed = [describe.found(pair) for pair in open_pairs if pair.verdict == "confirmed"]
+    confirmed = [describe.found(pair) for pair in _telling(open_pairs, describe.lesions) if pair.verdict == "confirmed"]
     merged = (*same_file, *accepted, *confirmed)
     lesions = DisjointSets()
     for pair in merged:
         lesions.join(pair.lesion_a, pair.lesion_b)
     doubtful = tuple(
         pair
-        for pair in (describe.found(pair) for pair in open_pairs if pair.verdict == "doubtful")
+        for pair in map(describe.found, _telling(open_pairs, describe.lesions))
         if lesions.first(pair.lesion_a) != lesions.first(pair.lesion_b)
     )
     return SharedLesions(
@@ -114,18 +126,28 @@ def join_lesions(
     )
 
 
+def _telling(pairs: Sequence[FoundPair], lesions: Mapping[str, str]) -> Iterator[FoundPair]:
+    """Leave out what adds nothing: of two lesions the strongest pair stays, and every other that is no close-up."""
+    seen = set()
+    for pair in pairs:
+        both = frozenset((lesions[pair.image_a], lesions[pair.image_b]))
+        if both not in seen or pair.overlap >= MOST_OF_IT:
+            yield pair
+        seen.add(both)
+
+
 class _Describe:
     """Makes the pairs of the audit from image ids."""
 
     def __init__(self, dataset: LesionDataset) -> None:
         images = dataset.image_ids.tolist()
-        self._lesions: Mapping[str, str] = dict(zip(images, dataset.lesion_ids.tolist(), strict=True))
+        self.lesions: Mapping[str, str] = dict(zip(images, dataset.lesion_ids.tolist(), strict=True))
         self.diagnoses: Mapping[str, str] = dict(
             zip(images, (dataset.classes[label] for label in dataset.labels.tolist()), strict=True)
         )
 
     def knows(self, images: tuple[str, str]) -> bool:
-        return all(image in self._lesions for image in images)
+        return all(image in self.lesions for image in images)
 
     def found(self, pair: FoundPair) -> ImagePair:
         return self._pair(pair.image_a, pair.image_b, pair.score, pair.why)
@@ -139,8 +161,8 @@ class _Describe:
         return ImagePair(
             image_a=image_a,
             image_b=image_b,
-            lesion_a=self._lesions[image_a],
-            lesion_b=self._lesions[image_b],
+            lesion_a=self.lesions[image_a],
+            lesion_b=self.lesions[image_b],
             score=score,
             why=why if one == other else f"{why}; DIFFERENT DIAGNOSES: {one} and {other}",
         )

@@ -9,16 +9,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cv_folds.data.cache import cache_root
 from cv_folds.data.dataset import LesionDataset
 from cv_folds.errors import UsageError
-from cv_folds.files import write_text
+from cv_folds.files import write_json, write_text
 from cv_folds.leakage import Audit, lesions_given
-from cv_folds.near_duplicates.decisions import read_decisions
 from cv_folds.near_duplicates.settings import AuditSettings
-from cv_folds.scheduling.threads import cpu_cores
-from cv_folds.shared_lesions import SharedLesions, find_shared_lesions
-from hamcv.progress import search_progress
+from cv_folds.published_split import SplitColumns
+from cv_folds.shared_lesions import SharedLesions
+from cv_folds.split_audit import SplitAudit, audit_split_file
+from hamcv.folding import group
 from reports.pair_sheet import render_pair_sheet
 
 MERGED_WORDS = "These pairs carry different lesion ids and are kept on one side of every split. Reject what is no pair."
@@ -30,6 +29,20 @@ DOUBTFUL_WORDS = (
 
 
 @dataclass(frozen=True, kw_only=True)
+class AuditOptions:
+    """What `hamcv data audit` is asked for."""
+
+    out: Path | None
+    """Folder for the results."""
+    jobs: int | None
+    """Threads; None for one a core."""
+    folds: Path | None
+    """A published split to look at too."""
+    columns: SplitColumns
+    """What is said about its table."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataAudit:
     """What the audit of a data set found, and where it is written."""
 
@@ -37,51 +50,46 @@ class DataAudit:
     """What was looked at."""
     shared: SharedLesions
     """Merged and doubtful pairs."""
+    split: SplitAudit | None
+    """Of the published split; None without one."""
     files: tuple[Path, ...]
     """What was written; empty without a folder."""
 
 
-def audit_data(
-    dataset: LesionDataset, settings: AuditSettings, *, out: Path | None, jobs: int | None, console: Console
-) -> DataAudit:
-    """Search for images of one lesion under several lesion ids and write what was found.
+def audit_data(dataset: LesionDataset, settings: AuditSettings, options: AuditOptions, console: Console) -> DataAudit:
+    """Search for images of one lesion under several lesion ids, look at a split, and write what was found.
 
     Parameters
     ----------
     dataset : LesionDataset
         What to look at.
     settings : AuditSettings
-        Decisions of a person.
-    out : Path or None
-        Folder for ``audit.json``, the contact sheets and the table of pairs.
-    jobs : int or None
-        Threads; None for one a core.
+        Whether to search; decisions of a person.
+    options : AuditOptions
+        What else.
     console : rich.console.Console
         For the progress, on stderr.
 
     Raises
     ------
     UsageError
-        When `out` is a file.
+        When `options.out` is a file.
     DataError
-        When images cannot be decoded, identical ones have two diagnoses, or decisions are wrong.
+        When images cannot be decoded, identical ones have two diagnoses, decisions are wrong, or the table of the
+        split cannot be understood.
     """
-    if out is not None and out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out}: is a file; name a folder")
-    decisions = read_decisions(settings, dataset)
-    with search_progress(console) as on_step:
-        shared = find_shared_lesions(
-            dataset,
-            decisions,
-            search=settings.near_duplicates,
-            root=cache_root(),
-            workers=jobs or cpu_cores(),
-            on_step=on_step,
-        )
-    return DataAudit(dataset=dataset, shared=shared, files=() if out is None else _write(dataset, shared, out))
+    if options.out is not None and options.out.exists() and not options.out.is_dir():
+        raise UsageError(f"--out {options.out}: is a file; name a folder")
+    shared = group(dataset, settings, workers=options.jobs, console=console)
+    split = None
+    if options.folds is not None:
+        near = shared.merged if settings.near_duplicates else None
+        split = audit_split_file(options.folds, dataset, shared.groups, near, columns=options.columns)
+    files = () if options.out is None else _write(dataset, shared, split, options.out)
+    return DataAudit(dataset=dataset, shared=shared, split=split, files=files)
 
 
-def _write(dataset: LesionDataset, shared: SharedLesions, out: Path) -> tuple[Path, ...]:
+def _write(dataset: LesionDataset, shared: SharedLesions, split: SplitAudit | None, out: Path) -> tuple[Path, ...]:
     audit = Audit(
         checks=(*shared.checks, lesions_given(dataset)), merged_pairs=shared.merged, doubtful_pairs=shared.doubtful
     )
@@ -93,7 +101,11 @@ def _write(dataset: LesionDataset, shared: SharedLesions, out: Path) -> tuple[Pa
     }
     for name, (title, words, pairs) in sheets.items():
         write_text(out / name, render_pair_sheet(title, words, pairs, dataset, shared.found))
-    return (out / "audit.json", out / "pairs.csv", *(out / name for name in sheets))
+    files = (out / "audit.json", out / "pairs.csv", *(out / name for name in sheets))
+    if split is None:
+        return files
+    write_json(out / "split.json", split.to_json())
+    return (*files, out / "split.json")
 
 
 def _table(dataset: LesionDataset, shared: SharedLesions) -> str:

@@ -128,10 +128,11 @@ def image_progress(title: str, total: int, console: Console) -> Iterator[Progres
 
 
 @contextmanager
-def search_progress(console: Console) -> Iterator[OnStep]:
+def search_progress(console: Console | None) -> Iterator[OnStep]:
     """Show a bar for each stage of the search for near-duplicates; yields what the search tells of its steps."""
+    shown = console is not None and console.is_terminal
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bars:
+    with Progress(*columns, console=console, disable=not shown, transient=True) as bars:
         stages: dict[str, TaskID] = {}
         lock = threading.Lock()
 

@@ -31,6 +31,10 @@ X, Y, SIZE, ANGLE = range(4)
 """Columns of `Features.points`: pixels, pixels, pixels, radians from the x axis towards the y axis."""
 
 
+TOO_FAR = 0.25
+"""Pixels by which OpenCV's points lie too far right and down, from doubling the image at the start."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Features:
     """The points of one image, those of highest contrast first."""
@@ -70,6 +74,7 @@ def _features(found: Sequence[cv2.KeyPoint], descriptors: Float32Array | None, m
     if not found or descriptors is None:
         return Features(points=np.zeros((0, 4), np.float32), descriptors=np.zeros((0, 128), np.float32))
     points = np.array([(*point.pt, point.size, np.deg2rad(point.angle)) for point in found], dtype=np.float32)
+    points[:, :SIZE] -= TOO_FAR
     response = np.array([point.response for point in found], dtype=np.float32)
     # OpenCV returns ties beyond the limit, in an order that is not promised.
     order = np.lexsort((*points.T, -response))[:most]

@@ -8,6 +8,7 @@ with is refined by least squares. This takes the place of random sampling: nothi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -25,6 +26,8 @@ LARGEST_SCALE = 4.0
 MOST = 300
 """Matches of one pair that are looked at."""
 ROUNDS = 3
+COMBINATIONS = 100_000
+"""Pairs of matches that are looked at together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,13 +122,9 @@ def support(matches: Matches) -> FloatArray:
 
     A match whose motion is not plausible has none.
     """
-    starts = matches.starts()
-    sizes = np.diff(np.r_[starts, len(matches)])
     own = motions_of(matches)
-    # Every match with every match of its pair: `left` proposes the motion, `right` agrees or not.
-    of_pair = np.repeat(np.arange(len(sizes)), sizes**2)
-    within = np.arange(len(of_pair)) - np.repeat(np.cumsum(sizes**2) - sizes**2, sizes**2)
-    left, right = starts[of_pair] + within // sizes[of_pair], starts[of_pair] + within % sizes[of_pair]
+    left, right = _near_misses(matches, own)
+    # Only few pass the look at positions.
     agreed = agree(own.select(left), matches.select(right), own.select(right))
     # One point matched with several is one piece of evidence.
     same_point = (matches.a[left, :2] == matches.a[right, :2]).all(axis=1) | (
@@ -134,6 +133,33 @@ def support(matches: Matches) -> FloatArray:
     agreed &= ~same_point | (left == right)
     total = np.bincount(left[agreed], weights=matches.weight[right[agreed]], minlength=len(matches))
     return np.where(own.plausible(), total, 0.0)
+
+
+def _near_misses(matches: Matches, own: Motions) -> tuple[IntArray, IntArray]:
+    """Return which motions (first) move which matches of their pair (second) to about their place."""
+    starts = matches.starts()
+    sizes = np.diff(np.r_[starts, len(matches)])
+    rows = np.arange(len(matches))
+    first, size = np.repeat(starts, sizes), np.repeat(sizes, sizes)
+    c, s, u, v = (part.astype(np.float32) for part in (own.c, own.s, own.u, own.v))
+    # A little more than `agree` allows, since it computes more exactly.
+    reach = ((REACH + np.float32(0.01)) * np.maximum(np.hypot(c, s), 1)) ** 2
+    found: list[tuple[IntArray, IntArray]] = []
+    # Blocks that stay in a processor's cache.
+    ends = np.searchsorted(np.cumsum(size), np.arange(COMBINATIONS, size.sum() + COMBINATIONS, COMBINATIONS), "right")
+    for begin, end in pairwise([0, *np.unique(np.maximum(ends, 1)).tolist()]):
+        block = slice(begin, end)
+        repeated = size[block]
+        left = np.repeat(rows[block], repeated)
+        right = np.arange(len(left)) + np.repeat(first[block] - (np.cumsum(repeated) - repeated), repeated)
+        x, y = matches.b[right, X], matches.b[right, Y]
+        miss_x = c[left] * x - s[left] * y + u[left] - matches.a[right, X]
+        miss_y = s[left] * x + c[left] * y + v[left] - matches.a[right, Y]
+        near = np.flatnonzero(miss_x * miss_x + miss_y * miss_y < reach[left])
+        found.append((left[near], right[near]))
+    if not found:
+        return rows, rows
+    return np.concatenate([left for left, _ in found]), np.concatenate([right for _, right in found])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +195,7 @@ def align(matches: Matches) -> Alignments:
         best = Motions(**{key: np.where(improved, getattr(fitted, key), getattr(best, key)) for key in "csuv"})
         inliers = np.where(improved[number], again, inliers)
         counts = np.where(improved, better, counts)
-    found = counts >= 2
+    found = (counts >= 2) & best.plausible()
     return Alignments(
         pair=matches.pair[starts][found],
         motions=best.select(np.flatnonzero(found)),

@@ -22,7 +22,7 @@ LEAST_OVERLAP = 400
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """How well the pixels of two images agree where both show something; all from -1 to 1 but the share."""
+    """How well the pixels of two images agree where both show something; correlations lie between -1 and 1."""
 
     overlap: float
     """Share of the first image's area that both show, or of the second's where that is smaller; 0 to 1."""
@@ -32,9 +32,9 @@ class Agreement:
     """Mean of the correlations within small windows, so that one strong line counts little."""
     colour: float
     """Correlation of the two colour channels, which lines of hair or rulers hardly have."""
-
-
-NOTHING = Agreement(overlap=0.0, correlations=(0.0, 0.0, 0.0), local=(0.0, 0.0, 0.0), colour=0.0)
+    offset: float
+    """Distance of the middles of the images, in half diagonals of the one that shows less; lesions lie in the middle,
+    so that overlapping views of neighbouring lesions have a large one."""
 
 
 def compare(a: ByteArray, b: ByteArray, matrix: FloatArray) -> Agreement:
@@ -50,8 +50,10 @@ def compare(a: ByteArray, b: ByteArray, matrix: FloatArray) -> Agreement:
     height, width = a.shape[:2]
     moved, mask = lay(b, matrix, width, height)
     area = float(mask.sum())
+    offset = _offset(a, b, matrix)
     if area < LEAST_OVERLAP:
-        return NOTHING
+        none = (0.0, 0.0, 0.0)
+        return Agreement(overlap=0.0, correlations=none, local=none, colour=0.0, offset=offset)
     whole = b.shape[0] * b.shape[1] * abs(float(np.linalg.det(matrix[:, :2])))
     lab_a, lab_b = _lab(a), _lab(moved)
     pairs = [_structure(lab_a[:, :, 0], lab_b[:, :, 0], mask, sigma) for sigma in SCALES]
@@ -63,6 +65,7 @@ def compare(a: ByteArray, b: ByteArray, matrix: FloatArray) -> Agreement:
         correlations=(fine, middle, coarse),
         local=(local[0], local[1], local[2]),
         colour=float(np.mean([_correlation(x, y) for x, y in colours])),
+        offset=offset,
     )
 
 
@@ -76,6 +79,13 @@ def lay(b: ByteArray, matrix: FloatArray, width: int, height: int) -> tuple[Byte
     ones = np.ones(b.shape[:2], np.float32)
     covered = cv2.warpAffine(ones, matrix, (width, height), flags=cv2.INTER_NEAREST)
     return moved.astype(np.uint8), covered.astype(np.float32)
+
+
+def _offset(a: ByteArray, b: ByteArray, matrix: FloatArray) -> float:
+    half_a, half_b = (np.array([image.shape[1] - 1, image.shape[0] - 1]) / 2 for image in (a, b))
+    scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    distance = np.linalg.norm(matrix[:, :2] @ half_b + matrix[:, 2] - half_a)
+    return float(distance / max(min(np.linalg.norm(half_a), scale * np.linalg.norm(half_b)), 1e-9))
 
 
 def _lab(image: ByteArray) -> Float32Array:
@@ -94,7 +104,8 @@ def _structure(a: Float32Array, b: Float32Array, mask: Float32Array, sigma: floa
 
 def _correlation(x: Float32Array, y: Float32Array) -> float:
     product = float(np.vdot(x, y))
-    return float(product / np.sqrt(max(float(np.vdot(x, x)) * float(np.vdot(y, y)), 1e-6)))
+    # A floor, in squared steps of lightness: rounding of flat images is no structure.
+    return float(product / (np.sqrt(float(np.vdot(x, x)) * float(np.vdot(y, y))) + 1))
 
 
 def _local(x: Float32Array, y: Float32Array, mask: Float32Array, sigma: float) -> float:

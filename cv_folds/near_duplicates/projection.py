@@ -17,7 +17,7 @@ from cv_folds.near_duplicates.features import ANGLE, Float32Array, X
 
 Int8Array: TypeAlias = NDArray[np.int8]
 
-SCALE = 250.0
+SCALE = 160.0
 """Steps of the 8-bit components a unit of length."""
 
 MIRRORED = np.arange(128).reshape(4, 4, 8)[::-1, :, (-np.arange(8)) % 8].reshape(128)
@@ -54,7 +54,7 @@ def fit_projection(descriptors: Float32Array, dimensions: int) -> Projection:
     dimensions : int
         How many components to keep.
     """
-    mean = descriptors.mean(axis=0, dtype=np.float64)
+    mean = descriptors.sum(axis=0, dtype=np.float64) / max(len(descriptors), 1)
     mean = (mean + mean[MIRRORED]) / 2
     centred = descriptors - mean
     covariance = centred.T @ centred / max(len(descriptors), 1)

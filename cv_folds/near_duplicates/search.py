@@ -23,7 +23,7 @@ from cv_folds.near_duplicates.candidates import find_candidates
 from cv_folds.near_duplicates.collection import collect
 from cv_folds.near_duplicates.evidence import Evidence, gather_evidence
 from cv_folds.near_duplicates.features import one_thread_a_call
-from cv_folds.near_duplicates.score import CONFIRMED, DOUBTFUL, probability
+from cv_folds.near_duplicates.score import CONFIRMED, DOUBTFUL, log_odds, probability
 from cv_folds.near_duplicates.settings import SearchSettings
 
 ALGORITHM = 1
@@ -111,7 +111,7 @@ def near_duplicates(
     Returns
     -------
     tuple of FoundPair
-        Confirmed and doubtful pairs, the highest score first.
+        Confirmed and doubtful pairs of any two lesions, the strongest first.
 
     Raises
     ------
@@ -141,17 +141,20 @@ def search(dataset: LesionDataset, settings: SearchSettings, *, workers: int, on
     _, owners = np.unique(dataset.lesion_ids, return_inverse=True)
     evidence = examine(dataset, owners, settings, workers=workers, on_step=on_step)
     images = dataset.image_ids.tolist()
+    odds = log_odds(evidence)
     found = []
-    for pair, score in zip(evidence, probability(evidence).tolist(), strict=True):
-        if score < DOUBTFUL:
-            continue
+    # Of equal odds the first pair first: the evidence is in the order of the images.
+    for row in np.argsort(-odds, kind="stable").tolist():
+        if odds[row] < DOUBTFUL:
+            break
+        pair = evidence[row]
         alignment, agreement = pair.alignment, pair.agreement
         found.append(
             FoundPair(
                 image_a=images[alignment.a],
                 image_b=images[alignment.b],
-                verdict="confirmed" if score >= CONFIRMED else "doubtful",
-                score=round(score, 4),
+                verdict="confirmed" if odds[row] >= CONFIRMED else "doubtful",
+                score=round(float(probability(odds[row])), 6),
                 mirrored=alignment.mirrored,
                 degrees=round(alignment.degrees, 1),
                 scale=round(alignment.scale, 3),
@@ -162,7 +165,7 @@ def search(dataset: LesionDataset, settings: SearchSettings, *, workers: int, on
                 matrix=tuple(alignment.matrix.ravel().round(5).tolist()),
             )
         )
-    return tuple(sorted(found, key=lambda pair: (-pair.score, pair.image_a, pair.image_b)))
+    return tuple(found)
 
 
 def examine(

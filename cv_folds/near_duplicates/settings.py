@@ -40,15 +40,15 @@ class SearchSettings(BaseModel):
     """Of a descriptor after the projection; 128 before."""
     cells: int = 2048
     """Of the inverted file; fewer where there are fewer than 40 features a cell."""
-    probes: int = 2
+    probes: int = 3
     """Cells that are searched for each feature."""
     neighbours: int = 5
     """Nearest features, of the whole data set, that each feature votes for."""
     farthest_neighbour: float = 0.1
     """Largest squared distance between descriptors of unit length that counts as a vote."""
-    least_votes: float = 0.8
+    least_votes: float = 0.3
     """Votes that must agree on one motion for a pair to be verified; an identical descriptor gives 1."""
-    candidates: int = 10
+    candidates: int = 20
     """Most pairs that are verified for an image, those with most votes."""
     least_inliers: int = 5
     """Matches that agree on one motion, below which a pair is dropped without looking at its pixels."""
