@@ -1,8 +1,8 @@
 """What could carry knowledge of a held-out image into its training, looked for and put in writing.
 
 Identical images under different lesion ids are merged into one group before splitting. Identical means files of equal
-content: the groups, and with them the folds, depend on the data alone, not on the image size. Near-duplicates are not
-searched for here; the audit says so.
+content: the groups, and with them the folds, depend on the data alone, not on the image size. What else shows one
+lesion is found in `cv_folds.near_duplicates`; `cv_folds.shared_lesions` puts both together.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cv_folds.arrays import IntArray, StrArray, frozen
 from cv_folds.data.dataset import LesionDataset
+from cv_folds.disjoint_sets import DisjointSets
 from cv_folds.errors import DataError, list_rows
 from cv_folds.files import sha256, write_json
 from cv_folds.splits import Folds, torn_groups
@@ -39,7 +40,9 @@ class ImagePair(_Record):
     lesion_b: str
     """Lesion id of `image_b`."""
     score: float
-    """Similarity; 1 for identical pixels."""
+    """Probability that they do; 1 for identical files."""
+    why: str = ""
+    """What speaks for it, in words."""
 
 
 class AuditCheck(_Record):
@@ -145,20 +148,18 @@ def identical_images(dataset: LesionDataset) -> tuple[ImagePair, ...]:
 
 def merge_groups(lesion_ids: StrArray, pairs: Sequence[ImagePair]) -> StrArray:
     """Return (n,) group names: the lesion id, or for lesions joined by `pairs` the first of their ids."""
-    parent: dict[str, str] = {}
-
-    def root(name: str) -> str:
-        while (above := parent.get(name, name)) != name:
-            name = above
-        return name
-
+    lesions = DisjointSets()
     for pair in pairs:
-        first, second = sorted((root(pair.lesion_a), root(pair.lesion_b)))
-        parent[second] = first
-    return frozen([root(lesion) for lesion in lesion_ids.tolist()])
+        lesions.join(pair.lesion_a, pair.lesion_b)
+    return frozen([lesions.first(lesion) for lesion in lesion_ids.tolist()])
 
 
-def audit_folds(folds: Folds, merged: Sequence[ImagePair]) -> Audit:
+def audit_folds(
+    folds: Folds,
+    merged: Sequence[ImagePair],
+    doubtful: Sequence[ImagePair] = (),
+    checks: Sequence[AuditCheck] = (),
+) -> Audit:
     """Check finished folds for leakage and write down what was looked at.
 
     Parameters
@@ -166,7 +167,11 @@ def audit_folds(folds: Folds, merged: Sequence[ImagePair]) -> Audit:
     folds : Folds
         The folds that the run uses.
     merged : sequence of ImagePair
-        Identical images that were put into one group.
+        Pairs under different lesion ids that were put into one group.
+    doubtful : sequence of ImagePair
+        Pairs that were left apart.
+    checks : sequence of AuditCheck
+        What was looked at before the folds were made, put after what is checked here.
     """
     where = "part" if folds.holdout else "fold"
     return Audit(
@@ -185,24 +190,10 @@ def audit_folds(folds: Folds, merged: Sequence[ImagePair]) -> Audit:
                 status="passed",
                 detail=f"{len(folds.image_ids)} images in {folds.n_folds} {where}s, each image id in one row",
             ),
-            AuditCheck(
-                code="L004",
-                title="Are identical images under different lesion ids kept together?",
-                severity="error",
-                status="passed" if merged else "not_applicable",
-                detail=f"{len(merged)} pairs of identical images across lesion ids"
-                + (", merged into one group each" if merged else ""),
-            ),
-            AuditCheck(
-                code="L005",
-                title="Are near-duplicates under different lesion ids kept together?",
-                severity="warning",
-                status="skipped",
-                detail="not searched for: views of one lesion that carry different lesion ids may stand in two folds",
-            ),
+            *checks,
         ),
         merged_pairs=tuple(merged),
-        doubtful_pairs=(),
+        doubtful_pairs=tuple(doubtful),
     )
 
 

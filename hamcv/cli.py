@@ -17,10 +17,11 @@ from cv_folds.data.fetch.web import Patience
 from cv_folds.data.readers import FORMATS
 from cv_folds.errors import HamcvError, UsageError
 from cv_folds.fold_file import count_folds
+from cv_folds.published_split import SplitColumns
 from cv_folds.training.record import job_folder
 from hamcv import __version__
 from hamcv.combining import combine_again
-from hamcv.config import RunConfig, check, names_data, recipes, resolve
+from hamcv.config import RunConfig, names_data, recipes, resolve
 from hamcv.data_screen import show_dataset
 from hamcv.fetching import FetchOptions, fetch
 from hamcv.folding import split
@@ -40,7 +41,7 @@ from hamcv.screens import (
     show_recipes,
     show_written,
 )
-from hamcv.sources import USUAL_FOLDER, choose_data, open_dataset, open_with_options
+from hamcv.sources import USUAL_FOLDER, choose_data, open_dataset, open_with_options, settings_of_data
 from hamcv.training import choose_engine
 
 app = typer.Typer(
@@ -281,13 +282,20 @@ def folds_command(
 ) -> None:
     """Write stratified, lesion-grouped folds as CSV: image_id, lesion_id, group, label, fold."""
     check_output(out)
-    dataset = open_with_options(choose_data(data).data, layout, assignments)
+    config = settings_of_data(
+        choose_data(data).data,
+        layout,
+        assignments,
+        allowed=("columns", "audit"),
+        options={"stratify": _names(stratify)},
+    )
+    dataset = open_dataset(config.data, format=config.format, columns=config.columns)
     if dataset.demo:
         show_demo_banner(_stderr())
     show_notes(dataset.notes, _stderr())
-    made = split(dataset, n_folds=folds, seed=seed, stratify=check({"stratify": _names(stratify) or []}).stratify)
+    made = split(dataset, n_folds=folds, seed=seed, stratify=config.stratify, audit=config.audit, console=_stderr())
     made.folds.write_csv(out)
-    for note in made.notes:
+    for note in (*made.shared.words, *made.notes):
         _stderr().print(note, markup=False, highlight=False, soft_wrap=True)
     show_folds(made.folds, Console())
     show_written((out,), Console())
@@ -320,6 +328,53 @@ def info_command(
 ) -> None:
     """Print what was understood: classes, lesions, missing values, image sizes, unreadable files."""
     show_dataset(open_with_options(str(path.absolute()), layout, assignments), Console(), _stderr())
+
+
+@data_app.command("audit")
+def audit_command(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder of a data set.")],
+    *,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where to write audit.json, pairs.csv and the contact sheets.")
+    ] = None,
+    accept: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="Pairs that show one lesion: columns image_a, image_b.")
+    ] = None,
+    reject: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Pairs that do not.")] = None,
+    folds: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="A split to look at; exit code 3 when it leaks.")
+    ] = None,
+    image_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Column of image ids in --folds, where guessing fails.")
+    ] = None,
+    split_columns: Annotated[
+        str | None, typer.Option("--split-column", metavar="A,B", help="Its column of folds or parts, or one a fold.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Threads [default: one a CPU core].")] = None,
+    layout: FormatOption = None,
+    assignments: ColumnsOption = None,
+) -> None:
+    """Find images of one lesion under several lesion ids, and what a published split shares with its training."""
+    from hamcv.audit_screen import show_audit
+    from hamcv.auditing import AuditOptions, audit_data
+
+    decided = {"audit.accept": accept, "audit.reject": reject}
+    config = settings_of_data(
+        str(path.absolute()),
+        layout,
+        assignments,
+        allowed=("columns", "audit"),
+        options={key: None if file is None else str(file) for key, file in decided.items()},
+    )
+    dataset = open_dataset(config.data, format=config.format, columns=config.columns)
+    show_notes(dataset.notes, _stderr())
+    columns = SplitColumns(image=image_column, split=tuple(_names(split_columns) or ()))
+    options = AuditOptions(out=out, jobs=jobs, folds=folds, columns=columns)
+    audit = audit_data(dataset, config.audit, options, _stderr())
+    show_audit(audit, Console())
+    show_written(audit.files, Console())
+    if audit.split is not None:
+        audit.split.refuse_leakage()
 
 
 @data_app.command("demo")

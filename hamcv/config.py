@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from cv_folds.data.readers import AUTO, FORMATS
 from cv_folds.data.settings import ColumnSettings
 from cv_folds.errors import UsageError, list_rows
+from cv_folds.near_duplicates.settings import AuditSettings
 from cv_folds.strata import StratumColumn
 from cv_folds.training.backbones import DEFAULT_BACKBONES, check_backbone
 from cv_folds.training.settings import TrainingSettings
@@ -64,6 +65,8 @@ class RunConfig(BaseModel):
     """``imagenet``, ``none``, or a folder of weight files."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda|cuda:\d+)$")
     """Where to compute."""
+    audit: AuditSettings = AuditSettings()
+    """What is kept together beside the images of one lesion id."""
     training: TrainingSettings = TrainingSettings()
     """How each model is trained."""
     ensemble: EnsembleSettings = EnsembleSettings()

@@ -5,24 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich.console import Console
+
 from cv_folds.arrays import StrArray
+from cv_folds.data.cache import cache_root
 from cv_folds.data.dataset import LesionDataset
 from cv_folds.holdout import make_holdout
-from cv_folds.leakage import ImagePair, identical_images, merge_groups
+from cv_folds.near_duplicates.decisions import read_decisions
+from cv_folds.near_duplicates.settings import AuditSettings
+from cv_folds.scheduling.threads import cpu_cores
+from cv_folds.shared_lesions import SharedLesions, find_shared_lesions
 from cv_folds.splits import Folds, make_folds
 from cv_folds.strata import Strata, StratumColumn, make_strata
+from hamcv.progress import search_progress
 
 _MOST_NAMED = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class Grouping:
-    """What must stay together in every split, and why."""
-
-    groups: StrArray
-    """(n,) the lesion, or several merged lesions."""
-    merged: tuple[ImagePair, ...]
-    """Identical images under different lesion ids."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +28,8 @@ class Split:
 
     folds: Folds
     """Stratified, over groups of lesions."""
-    merged: tuple[ImagePair, ...]
-    """Identical images under different lesion ids."""
+    shared: SharedLesions
+    """What was put into one group, and why."""
     notes: tuple[str, ...]
     """What a person should know about how the folds were made."""
 
@@ -47,20 +44,56 @@ class StratifiedFolds:
     """One sentence when combinations fell back to their diagnosis."""
 
 
-def group(dataset: LesionDataset) -> Grouping:
-    """Merge lesions that share an image.
+def group(
+    dataset: LesionDataset,
+    settings: AuditSettings,
+    *,
+    whole: LesionDataset | None = None,
+    workers: int | None = None,
+    console: Console | None = None,
+) -> SharedLesions:
+    """Merge lesions that share an image, that near-duplicates join, or that a person joined.
+
+    Parameters
+    ----------
+    dataset : LesionDataset
+        Whose lesions to merge.
+    settings : AuditSettings
+        Whether to search, and the files of decided pairs.
+    whole : LesionDataset, optional
+        The data that `dataset` is a part of, whose images the decisions may name.
+    workers : int, optional
+        Threads of the search; one a core when not given.
+    console : rich.console.Console, optional
+        For its progress.
 
     Raises
     ------
     DataError
-        When identical images have different diagnoses.
+        When identical images have different diagnoses, decisions are wrong, or images cannot be decoded.
     """
-    merged = identical_images(dataset)
-    return Grouping(groups=merge_groups(dataset.lesion_ids, merged), merged=merged)
+    decisions = read_decisions(settings, dataset if whole is None else whole)
+    with search_progress(console) as on_step:
+        return find_shared_lesions(
+            dataset,
+            decisions,
+            search=settings.near_duplicates,
+            root=cache_root(),
+            workers=cpu_cores() if workers is None else workers,
+            on_step=on_step,
+        )
 
 
-def split(dataset: LesionDataset, *, n_folds: int, seed: int, stratify: Sequence[StratumColumn] = ()) -> Split:
-    """Merge lesions that share an image and make the folds.
+def split(
+    dataset: LesionDataset,
+    *,
+    n_folds: int,
+    seed: int,
+    stratify: Sequence[StratumColumn] = (),
+    audit: AuditSettings | None = None,
+    console: Console | None = None,
+) -> Split:
+    """Merge lesions that are one and make the folds.
 
     Parameters
     ----------
@@ -72,17 +105,21 @@ def split(dataset: LesionDataset, *, n_folds: int, seed: int, stratify: Sequence
         The same seed gives the same folds everywhere.
     stratify : sequence of str
         Columns to stratify by, beside the diagnosis.
+    audit : AuditSettings, optional
+        How lesions are merged; with a search for near-duplicates when not given.
+    console : rich.console.Console, optional
+        For the progress of the search.
 
     Raises
     ------
     DataError
-        When identical images have different diagnoses.
+        As for `group`.
     UsageError
         When a class has fewer groups than folds.
     """
-    grouping = group(dataset)
-    made = stratified_folds(dataset, grouping.groups, n_folds=n_folds, seed=seed, stratify=stratify)
-    return Split(folds=made.folds, merged=grouping.merged, notes=made.notes)
+    shared = group(dataset, AuditSettings() if audit is None else audit, console=console)
+    made = stratified_folds(dataset, shared.groups, n_folds=n_folds, seed=seed, stratify=stratify)
+    return Split(folds=made.folds, shared=shared, notes=made.notes)
 
 
 def stratified_folds(

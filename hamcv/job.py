@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from cv_folds.errors import JobFailedError, UsageError
-from cv_folds.leakage import audit_folds, lesions_given
+from cv_folds.leakage import Audit, audit_folds, lesions_given
 from cv_folds.scheduling.outcome import JobOutcome, run_contained, succeeded
 from cv_folds.scheduling.threads import cpu_cores
 from cv_folds.training.jobs import finished
@@ -24,6 +24,9 @@ from hamcv.preflight import Preflight, preflight
 from hamcv.run_folder import CONFIG_FILE, hold_job, open_run_folder
 from hamcv.sources import DEMO_BANNER
 from hamcv.training import decode, job_spec, log_outcome
+from reports.run_folder import read_record
+
+AUDIT_FILE = "audit.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +64,7 @@ def prepare(config: RunConfig, folder: Path, *, overwrite: bool, console: Consol
     """
     with open_run_folder(folder, config, overwrite=overwrite) as begin:
         # The device is not looked for: the jobs run elsewhere.
-        found = preflight(config, download=True)
+        found = preflight(config, download=True, console=console)
         if not overwrite:
             refuse_changed_folds(folder, config, found)
         decode(found.dataset, config.training.image_size, console)
@@ -75,18 +78,25 @@ def write_folds(folder: Path, found: Preflight) -> None:
     """Write the ``folds.csv`` of every arm, and ``audit.json``."""
     for division in found.divisions:
         division.folds.write_csv(division.arm.folder(folder) / FOLDS_FILE)
-    audit = audit_folds(found.main, found.merged)
-    audit.with_check(lesions_given(found.dataset)).write(folder / "audit.json")
+    assert found.shared is not None
+    audit = audit_folds(found.main, found.shared.merged, found.shared.doubtful, found.shared.checks)
+    audit.with_check(lesions_given(found.dataset)).write(folder / AUDIT_FILE)
 
 
 def refuse_changed_folds(folder: Path, config: RunConfig, found: Preflight) -> None:
-    """Raise `UsageError` when the file of folds is no longer what the run in `folder` began with."""
+    """Raise `UsageError` when a file of folds or decided pairs is no longer what the run in `folder` began with."""
     stored = folder / FOLDS_FILE
-    if config.folds_file is None or not stored.is_file():
+    named = {
+        "--folds-file": config.folds_file,
+        "audit.accept =": config.audit.accept,
+        "audit.reject =": config.audit.reject,
+    }
+    files = [f"{option} {file}" for option, file in named.items() if file is not None]
+    if not files or not stored.is_file():
         return
     if stored.read_text(encoding="utf-8") != found.main.to_csv():
         raise UsageError(
-            f"--folds-file {config.folds_file}: its folds, or the groups of the data, are not those that {folder} "
+            f"{', '.join(files)}: the folds, or the groups of the data, are not those that {folder} "
             "began with; choose another --out, or start afresh with --overwrite"
         )
 
@@ -127,7 +137,9 @@ def run_job_alone(folder: Path, index: int, console: Console) -> JobOutcome:
         raise UsageError(f"INDEX {index}: {folder} has {len(jobs)} jobs, numbered from 0 to {len(jobs) - 1}")
     with hold_job(folder, index), logging_to(console) as log:
         device = resolve_device(config.device)
-        found = preflight(config, download=True, backbones=[jobs[index].backbone])
+        # What the preparation found: the pictures are not compared again on every machine.
+        merged = read_record(folder / AUDIT_FILE, Audit).merged_pairs
+        found = preflight(config, download=True, backbones=[jobs[index].backbone], merged=merged)
         refuse_changed_folds(folder, config, found)
         if found.dataset.demo:
             log.warning(DEMO_BANNER)

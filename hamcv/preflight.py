@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich.console import Console
+
 from cv_folds.data.dataset import LesionDataset
-from cv_folds.leakage import ImagePair
+from cv_folds.leakage import ImagePair, merge_groups
+from cv_folds.shared_lesions import SharedLesions
 from cv_folds.splits import Folds, inner_split
 from cv_folds.training.preflight import try_backbone
 from cv_folds.training.weights import WeightsFile, find_weights
 from hamcv.arms import Division, divide
 from hamcv.config import RunConfig
 from hamcv.folding import group
-from hamcv.sources import open_dataset
+from hamcv.sources import limited, open_dataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +28,12 @@ class Preflight:
     """What the run works on."""
     divisions: tuple[Division, ...]
     """Its folds in every arm, the main one first."""
-    merged: tuple[ImagePair, ...]
-    """Images under different lesion ids that were put into one group."""
+    shared: SharedLesions | None
+    """What was put into one group, and why; None when the groups of a prepared run were taken over."""
     weights: dict[str, WeightsFile | None]
     """Backbone to its starting weights."""
+    audit_seconds: float
+    """How long it took to find what is put into one group."""
 
     @property
     def main(self) -> Folds:
@@ -35,7 +41,14 @@ class Preflight:
         return self.divisions[0].folds
 
 
-def preflight(config: RunConfig, *, download: bool, backbones: Sequence[str] | None = None) -> Preflight:
+def preflight(
+    config: RunConfig,
+    *,
+    download: bool,
+    backbones: Sequence[str] | None = None,
+    merged: Sequence[ImagePair] | None = None,
+    console: Console | None = None,
+) -> Preflight:
     """Read the data, check that it can be split, find the weights and try the networks.
 
     Parameters
@@ -46,21 +59,23 @@ def preflight(config: RunConfig, *, download: bool, backbones: Sequence[str] | N
         Whether missing ImageNet weights may be fetched.
     backbones : sequence of str, optional
         Those that will be trained; all of the run when not given.
+    merged : sequence of ImagePair, optional
+        Pairs that a prepared run put into one group; nothing is then searched for again.
+    console : rich.console.Console, optional
+        For the progress of the search for near-duplicates.
 
     Raises
     ------
     UsageError, DataError
         With the mend.
     """
-    dataset = open_dataset(
-        config.data,
-        format=config.format,
-        columns=config.columns,
-        limit_lesions=config.limit_lesions,
-        seed=config.seed,
-    )
-    grouping = group(dataset)
-    divisions = divide(dataset, grouping.groups, config)
+    whole = open_dataset(config.data, format=config.format, columns=config.columns)
+    dataset = limited(whole, config.limit_lesions, seed=config.seed)
+    start = time.perf_counter()
+    shared = None if merged is not None else group(dataset, config.audit, whole=whole, console=console)
+    audit_seconds = time.perf_counter() - start
+    groups = merge_groups(dataset.lesion_ids, merged or ()) if shared is None else shared.groups
+    divisions = divide(dataset, groups, config)
     for division in divisions:
         for fold in division.folds.held_out:
             inner_split(division.folds, fold, parts=config.training.validation_parts, seed=division.arm.seed)
@@ -68,4 +83,4 @@ def preflight(config: RunConfig, *, download: bool, backbones: Sequence[str] | N
     weights = {name: find_weights(config.weights, name, download=download) for name in names}
     for name, file in weights.items():
         try_backbone(name, len(dataset.classes), image_size=config.training.image_size, weights=file)
-    return Preflight(dataset=dataset, divisions=divisions, merged=grouping.merged, weights=weights)
+    return Preflight(dataset=dataset, divisions=divisions, shared=shared, weights=weights, audit_seconds=audit_seconds)

@@ -90,7 +90,7 @@ def run(config: RunConfig, options: RunOptions, console: Console) -> RunResult:
         choose_engine(config, backend=options.backend, address=options.address, jobs=options.jobs) as engine,
     ):
         # Data, settings, weights, images and workers that cannot be used are found before the run folder is touched.
-        found = preflight(config, download=True)
+        found = preflight(config, download=True, console=console)
         if not options.overwrite:
             refuse_changed_folds(options.out, config, found)
         start = time.perf_counter()
@@ -122,6 +122,9 @@ def run(config: RunConfig, options: RunOptions, console: Console) -> RunResult:
                 f"{plural(len(config.backbones), 'backbone')} on "
                 f"{engine.device}, {engine.side_by_side} side by side" + (f" on {engine.place}" if engine.place else "")
             )
+            assert found.shared is not None
+            for line in found.shared.words:
+                log.info(line)
             for note in (note for division in found.divisions for note in division.notes):
                 log.warning(note)
             journal = RunJournal(
@@ -133,6 +136,7 @@ def run(config: RunConfig, options: RunOptions, console: Console) -> RunResult:
                 place=engine.place,
                 leakage=measure_leakage(found.main.groups, found.main.folds),
             )
+            journal.spent("audit", found.audit_seconds)
             journal.spent("decode", decode_seconds)
             try:
                 result = _stages(config, options, found, engine, specs, journal, console)

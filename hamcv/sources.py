@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from cv_folds.data.demo import DEMO_LESION_PREFIX, demo_folder
 from cv_folds.data.readers import AUTO, read_dataset
 from cv_folds.data.settings import ColumnSettings
 from cv_folds.errors import UsageError
-from hamcv.config import DEMO, resolve
+from hamcv.config import DEMO, RunConfig, resolve
 
 USUAL_FOLDER = Path("data", "ham10000")
 
@@ -85,9 +86,49 @@ def open_dataset(
         # A demo set that was written to a folder of the user's stays one.
         generated = all(lesion.startswith(DEMO_LESION_PREFIX) for lesion in dataset.lesion_ids.tolist())
         dataset = replace(dataset, demo=generated)
-    if limit_lesions is not None:
-        dataset = dataset.limit_lesions(limit_lesions, np.random.default_rng([seed, limit_lesions]))
-    return dataset
+    return limited(dataset, limit_lesions, seed=seed)
+
+
+def limited(dataset: LesionDataset, limit_lesions: int | None, *, seed: int) -> LesionDataset:
+    """Return a random subset of about this many lesions, or all when it is None."""
+    if limit_lesions is None:
+        return dataset
+    return dataset.limit_lesions(limit_lesions, np.random.default_rng([seed, limit_lesions]))
+
+
+def settings_of_data(
+    data: str,
+    layout: str | None,
+    assignments: Sequence[str] | None,
+    *,
+    allowed: Sequence[str] = ("columns",),
+    options: Mapping[str, Any] | None = None,
+) -> RunConfig:
+    """Resolve ``--format`` and ``--set`` for commands that take only some of the settings of a run.
+
+    Parameters
+    ----------
+    data : str
+        A folder, or ``demo``.
+    layout : str or None
+        Of ``--format``.
+    assignments : sequence of str or None
+        Of ``--set``.
+    allowed : sequence of str
+        Names of the tables of settings that may be set.
+    options : mapping, optional
+        Further settings: dotted key to value; values of None are passed over.
+
+    Raises
+    ------
+    UsageError
+        When an assignment sets something else, or a setting is wrong.
+    """
+    given = list(assignments or [])
+    if other := [text for text in given if text.strip().partition(".")[0] not in allowed]:
+        names = " and ".join(f"{name}.KEY" for name in allowed)
+        raise UsageError(f"--set {', '.join(other)}: this command takes {names} only")
+    return resolve("default", {"data": data, "format": layout, **(options or {})}, given)
 
 
 def open_with_options(data: str, layout: str | None, assignments: Sequence[str] | None) -> LesionDataset:
@@ -100,10 +141,7 @@ def open_with_options(data: str, layout: str | None, assignments: Sequence[str] 
     DataError
         When the folder cannot be read.
     """
-    given = list(assignments or [])
-    if other := [text for text in given if not text.strip().startswith("columns.")]:
-        raise UsageError(f"--set {', '.join(other)}: this command takes columns.KEY=NAME only")
-    config = resolve("default", {"data": data, "format": layout}, given)
+    config = settings_of_data(data, layout, assignments)
     return open_dataset(config.data, format=config.format, columns=config.columns)
 
 

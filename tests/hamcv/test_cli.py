@@ -31,6 +31,9 @@ SURFACE = {
     "predict": {"--output", "--device", "--tta"},
     "folds": {"--out", "--data", "--folds", "--seed", "--format", "--set", "--stratify"},
     "doctor": set(),
+    "data audit": {
+        "--out", "--accept", "--reject", "--folds", "--image-column", "--split-column", "--jobs", "--format", "--set",
+    },
     "data fetch": {"--test", "--server", "--keep-archives", "--retries", "--timeout"},
     "data info": {"--format", "--set"},
     "data demo": {"--seed"},

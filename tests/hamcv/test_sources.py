@@ -59,8 +59,8 @@ def test_every_command_makes_the_same_folds_of_data_with_identical_images(
     hamcv: Hamcv, data_with_a_copy: Path, tmp_path: Path
 ) -> None:
     made = split(open_dataset(str(data_with_a_copy)), n_folds=3, seed=0)
-    assert len(made.merged) == 1
-    pair = made.merged[0]
+    assert len(made.shared.merged) == 1
+    pair = made.shared.merged[0]
     assert hamcv("folds", "--data", data_with_a_copy, "--folds", "3", "--out", tmp_path / "folds.csv").code == 0
     folds = pd.read_csv(tmp_path / "folds.csv").set_index("image_id")
     assert folds["fold"].tolist() == made.folds.folds.tolist()

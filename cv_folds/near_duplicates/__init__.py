@@ -1,0 +1,1 @@
+"""Finding images that show one lesion under different lesion ids."""
