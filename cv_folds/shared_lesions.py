@@ -13,9 +13,6 @@ from cv_folds.leakage import AuditCheck, ImagePair, identical_images, merge_grou
 from cv_folds.near_duplicates.decisions import Decisions, ordered
 from cv_folds.near_duplicates.search import FoundPair, OnStep, near_duplicates
 
-MOST_OF_IT = 0.5
-"""Overlap from which two images count as views of the whole lesion, neither being a close-up of the other."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class SharedLesions:
@@ -24,7 +21,8 @@ class SharedLesions:
     groups: StrArray
     """(n,) the lesion, or several merged lesions; named by the first of their ids."""
     merged: tuple[ImagePair, ...]
-    """Pairs under different lesion ids that were taken for one lesion."""
+    """Pairs under different lesion ids that were taken for one lesion: of two lesions the strongest, which names the
+    others, and all that a person accepted."""
     doubtful: tuple[ImagePair, ...]
     """Pairs that were left apart, for a person to look at; none of lesions that are together anyway."""
     found: tuple[FoundPair, ...]
@@ -88,8 +86,8 @@ def join_lesions(
 ) -> SharedLesions:
     """Draw the conclusions from what was found and decided; see `find_shared_lesions`.
 
-    Confirmed pairs that a person rejected do not join their lesions. Lesions of different diagnoses are joined like
-    others: a group only says what must stay on one side of a split.
+    Pairs of lesions that a person rejected, by any of their images, do not join them. Lesions of different diagnoses
+    are joined like others: a group only says what must stay on one side of a split.
     """
     describe = _Describe(dataset)
     same_file = [pair.model_copy(update={"why": "files of equal content"}) for pair in identical]
@@ -98,19 +96,26 @@ def join_lesions(
     accepted = [
         describe.accepted(images, by_images.get(images))
         for images in sorted(decisions.accepted - known)
-        if describe.knows(images)
+        if describe.across(images)
     ]
-    settled = known | decisions.accepted | decisions.rejected
-    open_pairs = [pair for images, pair in by_images.items() if images not in settled]
-    confirmed = [describe.found(pair) for pair in _telling(open_pairs, describe.lesions) if pair.verdict == "confirmed"]
+    # The images stand for their lesions: what is decided of one pair holds for all pairs of the two.
+    decided = known | decisions.accepted | decisions.rejected
+    settled = {describe.both_lesions(images) for images in decided if describe.across(images)}
+    open_pairs = [pair for images, pair in by_images.items() if describe.both_lesions(images) not in settled]
+    candidates = {
+        verdict: [
+            describe.found(found)
+            for found in _by_lesions([pair for pair in open_pairs if pair.verdict == verdict], describe)
+        ]
+        for verdict in ("confirmed", "doubtful")
+    }
+    confirmed = candidates["confirmed"]
     merged = (*same_file, *accepted, *confirmed)
     lesions = DisjointSets()
     for pair in merged:
         lesions.join(pair.lesion_a, pair.lesion_b)
     doubtful = tuple(
-        pair
-        for pair in map(describe.found, _telling(open_pairs, describe.lesions))
-        if lesions.first(pair.lesion_a) != lesions.first(pair.lesion_b)
+        pair for pair in candidates["doubtful"] if lesions.first(pair.lesion_a) != lesions.first(pair.lesion_b)
     )
     return SharedLesions(
         groups=merge_groups(dataset.lesion_ids, merged),
@@ -126,14 +131,20 @@ def join_lesions(
     )
 
 
-def _telling(pairs: Sequence[FoundPair], lesions: Mapping[str, str]) -> Iterator[FoundPair]:
-    """Leave out what adds nothing: of two lesions the strongest pair stays, and every other that is no close-up."""
-    seen = set()
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """The strongest pair of two lesions, and the others."""
+
+    strongest: FoundPair
+    others: tuple[FoundPair, ...]
+
+
+def _by_lesions(pairs: Sequence[FoundPair], describe: _Describe) -> list[_Found]:
+    """Put pairs of the same two lesions together; the order stays that of the strongest ones."""
+    together: dict[frozenset[str], list[FoundPair]] = {}
     for pair in pairs:
-        both = frozenset((lesions[pair.image_a], lesions[pair.image_b]))
-        if both not in seen or pair.overlap >= MOST_OF_IT:
-            yield pair
-        seen.add(both)
+        together.setdefault(describe.both_lesions((pair.image_a, pair.image_b)), []).append(pair)
+    return [_Found(strongest=first, others=tuple(rest)) for first, *rest in together.values()]
 
 
 class _Describe:
@@ -146,11 +157,17 @@ class _Describe:
             zip(images, (dataset.classes[label] for label in dataset.labels.tolist()), strict=True)
         )
 
-    def knows(self, images: tuple[str, str]) -> bool:
-        return all(image in self.lesions for image in images)
+    def across(self, images: tuple[str, str]) -> bool:
+        """Tell whether both images are there and of different lesion ids."""
+        return all(image in self.lesions for image in images) and len(self.both_lesions(images)) == 2
 
-    def found(self, pair: FoundPair) -> ImagePair:
-        return self._pair(pair.image_a, pair.image_b, pair.score, pair.why)
+    def both_lesions(self, images: tuple[str, str]) -> frozenset[str]:
+        return frozenset(self.lesions[image] for image in images)
+
+    def found(self, found: _Found) -> ImagePair:
+        pair = found.strongest
+        others = ", ".join(f"{other.image_a} and {other.image_b}" for other in found.others)
+        return self._pair(pair.image_a, pair.image_b, pair.score, pair.why + (f"; also {others}" if others else ""))
 
     def accepted(self, images: tuple[str, str], pair: FoundPair | None) -> ImagePair:
         why = "accepted by a person" + (f"; {pair.why}" if pair is not None else "")

@@ -19,28 +19,31 @@ import time
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from cv_folds.arrays import BoolArray, FloatArray, IntArray
 from cv_folds.data.dataset import LesionDataset
 from cv_folds.near_duplicates.alignment import Alignment, align_candidates
-from cv_folds.near_duplicates.candidates import Candidates
-from cv_folds.near_duplicates.collection import collect
-from cv_folds.near_duplicates.evidence import Evidence
+from cv_folds.near_duplicates.candidates import Candidates, find_candidates
+from cv_folds.near_duplicates.collection import Collection, collect
+from cv_folds.near_duplicates.evidence import Evidence, gather_evidence
 from cv_folds.near_duplicates.features import one_thread_a_call
 from cv_folds.near_duplicates.overlay import Agreement
 from cv_folds.near_duplicates.score import CONFIRMED, DOUBTFUL, figures, log_odds
-from cv_folds.near_duplicates.search import examine
 from cv_folds.near_duplicates.settings import SearchSettings
 from hamcv.sources import choose_data, open_dataset
 
 ZOOMS = ((1.0, 1.25), (1.25, 1.6), (1.6, 2.2), (2.2, 4.0))
 """Ranges of magnification, whichever image is larger."""
+CHANCE_STEP = 10
+"""Every so manieth candidate of two diagnoses with fewer inliers than the search needs is a negative too."""
 CONTRADICTIONS = 12
 """Inliers from which pairs of two diagnoses were looked at: they show one lesion, and are no negatives."""
 SURE = 8
@@ -52,6 +55,7 @@ class Measured:
     """Evidence, and what it cost."""
 
     evidence: list[Evidence]
+    chance: list[Evidence]
     zooms: dict[tuple[int, int], float]
     cpu_seconds: float
     peak_mib: float
@@ -79,23 +83,46 @@ def main() -> None:
 
 
 def measure(dataset: LesionDataset, workers: int) -> Measured:
-    """Gather the evidence on pairs of all images, and the zoom of pairs of one lesion id from all their features."""
+    """Gather the evidence on pairs of all images, on chance, and the zoom of pairs of one lesion id."""
     settings = SearchSettings()
     start = time.process_time()
-
-    def say(stage: str, done: int, total: int) -> None:
-        if done in (1, total):
-            print(f"{stage}: {done} of {total}, {time.process_time() - start:.0f} CPU seconds", file=sys.stderr)
-
-    evidence = examine(dataset, np.arange(len(dataset)), settings, workers=workers, on_step=say)
-    cpu = time.process_time() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return Measured(evidence=evidence, zooms=_zooms(dataset, settings, workers), cpu_seconds=cpu, peak_mib=peak)
-
-
-def _zooms(dataset: LesionDataset, settings: SearchSettings, workers: int) -> dict[tuple[int, int], float]:
-    with one_thread_a_call():
+    with one_thread_a_call(), threadpool_limits(1):
         collection = collect(dataset.paths, settings, workers=workers)
+        say(f"features: {time.process_time() - start:.0f} CPU seconds")
+        candidates = find_candidates(collection, np.arange(len(dataset)), settings, workers=workers)
+        say(f"{len(candidates)} candidates: {time.process_time() - start:.0f} CPU seconds")
+        evidence = gather_evidence(collection, candidates, dataset.paths, settings, workers=workers)
+        cpu = time.process_time() - start
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        say(f"evidence on {len(evidence)} pairs: {cpu:.0f} CPU seconds, {peak:.0f} MiB")
+        wrong = np.flatnonzero(dataset.labels[candidates.a] != dataset.labels[candidates.b])[::CHANCE_STEP]
+        chance = gather_evidence(
+            collection,
+            Candidates(
+                a=candidates.a[wrong],
+                b=candidates.b[wrong],
+                mirrored=candidates.mirrored[wrong],
+                votes=candidates.votes[wrong],
+            ),
+            dataset.paths,
+            settings.model_copy(update={"least_inliers": 3}),
+            workers=workers,
+        )
+        return Measured(
+            evidence=evidence,
+            chance=[pair for pair in chance if pair.alignment.inliers < settings.least_inliers],
+            zooms=_zooms(dataset, collection, settings),
+            cpu_seconds=cpu,
+            peak_mib=peak,
+        )
+
+
+def say(text: str) -> None:
+    """Print to stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _zooms(dataset: LesionDataset, collection: Collection, settings: SearchSettings) -> dict[tuple[int, int], float]:
     a, b = same_lesion_pairs(dataset)
     best: dict[tuple[int, int], Alignment] = {}
     for mirrored in (False, True):
@@ -129,9 +156,7 @@ class Pairs:
         self.same: BoolArray = dataset.lesion_ids[self.a] == dataset.lesion_ids[self.b]
         self.two_diagnoses: BoolArray = dataset.labels[self.a] != dataset.labels[self.b]
         half = np.array([hashlib.sha256(lesion.encode()).digest()[0] % 2 for lesion in dataset.lesion_ids.tolist()])
-        # A pair across halves belongs to neither.
-        self.fitting = (half[self.a] == 0) & (half[self.b] == 0)
-        self.testing = (half[self.a] == 1) & (half[self.b] == 1)
+        self.fitting, self.testing = half[self.a] == 0, half[self.a] == 1
         self.negative = self.two_diagnoses & (self.inliers < CONTRADICTIONS)
         all_a, all_b = same_lesion_pairs(dataset)
         tested = half[all_a] == 1
@@ -142,6 +167,7 @@ class Pairs:
         )
         shares = np.bincount(dataset.labels) / len(dataset)
         self.share_of_two_diagnoses = float(1 - (shares**2).sum())
+        self.chance = [pair for pair in measured.chance if half[pair.alignment.a] == 0]
 
     @property
     def log_odds(self) -> FloatArray:
@@ -152,11 +178,13 @@ class Pairs:
 def fit(pairs: Pairs) -> None:
     """Print the weights that the fitting half gives."""
     chosen = pairs.fitting & (pairs.same | pairs.negative)
-    values = figures([pair for pair, taken in zip(pairs.evidence, chosen.tolist(), strict=True) if taken])
+    evidence = [pair for pair, taken in zip(pairs.evidence, chosen.tolist(), strict=True) if taken]
+    values = figures([*evidence, *pairs.chance])
+    truth = np.r_[pairs.same[chosen], np.zeros(len(pairs.chance), bool)]
     scaler = StandardScaler().fit(values)
-    model = LogisticRegression(C=1.0, max_iter=1000).fit(scaler.transform(values), pairs.same[chosen])
+    model = LogisticRegression(C=1.0, max_iter=5000).fit(scaler.transform(values), truth)
     weights = model.coef_[0] / scaler.scale_
-    print("positives, negatives:", int(pairs.same[chosen].sum()), int((~pairs.same[chosen]).sum()))
+    print("positives, negatives:", int(truth.sum()), int((~truth).sum()))
     print("standardised:", model.coef_[0].round(2).tolist())
     print("WEIGHTS =", tuple(weights.round(2).tolist()))
     print("INTERCEPT =", round(float(model.intercept_[0] - weights @ scaler.mean_), 2))
@@ -246,35 +274,35 @@ def draw(path: Path, rows: list[Row]) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
-def _to_json(measured: Measured) -> dict[str, object]:
-    evidence = []
-    for pair in measured.evidence:
-        alignment = asdict(pair.alignment)
-        alignment["matrix"] = pair.alignment.matrix.tolist()
-        evidence.append({"alignment": alignment, "agreement": asdict(pair.agreement)})
-    zooms = [[a, b, zoom] for (a, b), zoom in measured.zooms.items()]
+def _to_json(measured: Measured) -> dict[str, Any]:
     return {
-        "evidence": evidence,
-        "zooms": zooms,
+        "evidence": [_pair_to_json(pair) for pair in measured.evidence],
+        "chance": [_pair_to_json(pair) for pair in measured.chance],
+        "zooms": [[a, b, zoom] for (a, b), zoom in measured.zooms.items()],
         "cpu_seconds": measured.cpu_seconds,
         "peak_mib": measured.peak_mib,
     }
 
 
-def _from_json(content: dict[str, object]) -> Measured:
-    evidence = []
-    for pair in content["evidence"]:  # type: ignore[attr-defined]
-        alignment = pair["alignment"] | {"matrix": np.array(pair["alignment"]["matrix"])}
-        agreement = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in pair["agreement"].items()
-        }
-        evidence.append(Evidence(alignment=Alignment(**alignment), agreement=Agreement(**agreement)))
+def _pair_to_json(pair: Evidence) -> dict[str, Any]:
+    alignment = asdict(pair.alignment) | {"matrix": pair.alignment.matrix.tolist()}
+    return {"alignment": alignment, "agreement": asdict(pair.agreement)}
+
+
+def _from_json(content: dict[str, Any]) -> Measured:
     return Measured(
-        evidence=evidence,
-        zooms={(a, b): zoom for a, b, zoom in content["zooms"]},  # type: ignore[attr-defined]
-        cpu_seconds=float(content["cpu_seconds"]),  # type: ignore[arg-type]
-        peak_mib=float(content["peak_mib"]),  # type: ignore[arg-type]
+        evidence=[_pair_from_json(pair) for pair in content["evidence"]],
+        chance=[_pair_from_json(pair) for pair in content["chance"]],
+        zooms={(a, b): zoom for a, b, zoom in content["zooms"]},
+        cpu_seconds=content["cpu_seconds"],
+        peak_mib=content["peak_mib"],
     )
+
+
+def _pair_from_json(pair: dict[str, Any]) -> Evidence:
+    alignment = pair["alignment"] | {"matrix": np.array(pair["alignment"]["matrix"])}
+    agreement = {key: tuple(value) if isinstance(value, list) else value for key, value in pair["agreement"].items()}
+    return Evidence(alignment=Alignment(**alignment), agreement=Agreement(**agreement))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from cv_folds.near_duplicates.candidates import find_candidates
 from cv_folds.near_duplicates.collection import collect
 from cv_folds.near_duplicates.evidence import Evidence, gather_evidence
 from cv_folds.near_duplicates.features import one_thread_a_call
-from cv_folds.near_duplicates.score import CONFIRMED, DOUBTFUL, log_odds, probability
+from cv_folds.near_duplicates.score import CONFIRMED, DOUBTFUL, FARTHEST_MIDDLES, log_odds, probability
 from cv_folds.near_duplicates.settings import SearchSettings
 
 ALGORITHM = 1
@@ -153,7 +153,7 @@ def search(dataset: LesionDataset, settings: SearchSettings, *, workers: int, on
             FoundPair(
                 image_a=images[alignment.a],
                 image_b=images[alignment.b],
-                verdict="confirmed" if odds[row] >= CONFIRMED else "doubtful",
+                verdict="confirmed" if odds[row] >= CONFIRMED and agreement.offset <= FARTHEST_MIDDLES else "doubtful",
                 score=round(float(probability(odds[row])), 6),
                 mirrored=alignment.mirrored,
                 degrees=round(alignment.degrees, 1),

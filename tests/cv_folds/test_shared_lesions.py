@@ -26,10 +26,10 @@ def dataset_of(tmp_path, lesions, diagnoses=None):
     return build_dataset(rows, name="x", root=tmp_path, demo=False)
 
 
-def pair(image_a, image_b, verdict="confirmed", score=0.99, overlap=0.8):
+def pair(image_a, image_b, verdict="confirmed", score=0.99):
     return FoundPair(
         image_a=image_a, image_b=image_b, verdict=verdict, score=score, mirrored=False, degrees=0.0, scale=1.0,
-        inliers=20, possible=50, overlap=overlap, correlation=0.9, matrix=(1, 0, 0, 0, 1, 0),
+        inliers=20, possible=50, overlap=0.8, correlation=0.9, matrix=(1, 0, 0, 0, 1, 0),
     )  # fmt: skip
 
 
@@ -64,10 +64,14 @@ def test_doubtful_pairs_of_lesions_that_are_together_anyway_are_left_out(tmp_pat
     assert shared.doubtful == ()
 
 
-def test_close_ups_of_lesions_that_are_joined_already_are_not_listed(tmp_path):
+def test_of_two_lesions_the_strongest_pair_is_listed_and_names_the_others(tmp_path):
     dataset = dataset_of(tmp_path, SIX)
-    found = [pair("a", "e", overlap=0.2), pair("a", "f", overlap=0.3), pair("b", "e"), pair("b", "f")]
-    assert images(joined(dataset, found).merged) == [("a", "e"), ("b", "e"), ("b", "f")]
+    found = [pair("a", "e"), pair("b", "e"), pair("a", "f"), pair("b", "f", "doubtful", 0.6)]
+    shared = joined(dataset, found)
+    assert images(shared.merged) == [("a", "e"), ("b", "e")]
+    assert shared.merged[0].why.endswith("; also a and f")
+    assert "also" not in shared.merged[1].why
+    assert shared.doubtful == ()
 
 
 def test_a_rejected_pair_joins_nothing_and_is_not_shown_again(tmp_path):
@@ -76,6 +80,17 @@ def test_a_rejected_pair_joins_nothing_and_is_not_shown_again(tmp_path):
     shared = joined(dataset, found, decisions(rejected=[("a", "b"), ("c", "d")]))
     assert shared.merged == shared.doubtful == ()
     assert shared.groups.tolist() == ["A", "B", "C", "D", "E", "E"]
+
+
+def test_a_rejection_holds_for_all_images_of_the_two_lesions(tmp_path):
+    dataset = dataset_of(tmp_path, SIX)
+    shared = joined(dataset, [pair("a", "e"), pair("a", "f", "doubtful", 0.6)], decisions(rejected=[("a", "f")]))
+    assert shared.merged == shared.doubtful == ()
+
+
+def test_an_accepted_pair_of_one_lesion_id_is_nothing_new(tmp_path):
+    shared = joined(dataset_of(tmp_path, SIX), [], decisions(accepted=[("e", "f")]))
+    assert shared.merged == ()
 
 
 def test_accepted_pairs_join_whether_they_were_found_or_not(tmp_path):
