@@ -66,7 +66,9 @@ def test_a_failed_job_exits_1_and_is_named(hamcv: Hamcv, tiny_run: Path, tmp_pat
     blocked = job_folder(out, "squeezenet1_1", 0)
     blocked.parent.mkdir(parents=True)
     blocked.write_text("a file where the job wants its folder")
+    # As `hamcv run --prepare` leaves it: settings, and the pairs that the audit merged.
     shutil.copy(tiny_run / "config.toml", out)
+    shutil.copy(tiny_run / "audit.json", out)
     screen = hamcv("job", out, 3)
     assert screen.code == 1
     assert "squeezenet1_1, fold 0" in screen.err

@@ -39,7 +39,8 @@ def test_a_run_leaves_what_the_contract_names(tiny_run: Path, tiny_config: RunCo
     assert record["status"] == "done"
     assert record["data"]["demo"] is True
     assert {job["status"] for job in record["jobs"]} == {"done"}
-    assert set(record["seconds"]) == {"decode", "folds", "train", "ensemble", "evaluate", "predictor", "report"}
+    stages = {"audit", "decode", "folds", "train", "ensemble", "evaluate", "predictor", "report"}
+    assert set(record["seconds"]) == stages
     assert all(json.loads(line)["message"] for line in (tiny_run / "log.jsonl").read_text().splitlines())
 
 
