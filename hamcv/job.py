@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from cv_folds.clinical import METADATA_FILE, ClinicalTable
 from cv_folds.errors import JobFailedError, UsageError
 from cv_folds.leakage import Audit, audit_folds, lesions_given
 from cv_folds.scheduling.outcome import JobOutcome, run_contained, succeeded
@@ -75,9 +76,10 @@ def prepare(config: RunConfig, folder: Path, *, overwrite: bool, console: Consol
 
 
 def write_folds(folder: Path, found: Preflight) -> None:
-    """Write the ``folds.csv`` of every arm, and ``audit.json``."""
+    """Write the ``folds.csv`` of every arm, ``metadata.csv`` and ``audit.json``."""
     for division in found.divisions:
         division.folds.write_csv(division.arm.folder(folder) / FOLDS_FILE)
+    ClinicalTable.of_dataset(found.dataset).write_csv(folder / METADATA_FILE)
     assert found.shared is not None
     audit = audit_folds(found.main, found.shared.merged, found.shared.doubtful, found.shared.checks)
     audit.with_check(lesions_given(found.dataset)).write(folder / AUDIT_FILE)

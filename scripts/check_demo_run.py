@@ -7,7 +7,15 @@ import sys
 from pathlib import Path
 
 LEAST_AUC = 0.80
-FILES = ("config.toml", "folds.csv", "predictions.csv", "report.html", "report.pdf", "predictor/manifest.json")
+FILES = (
+    "config.toml",
+    "folds.csv",
+    "metadata.csv",
+    "predictions.csv",
+    "report.html",
+    "report.pdf",
+    "predictor/manifest.json",
+)
 
 
 def main() -> int:

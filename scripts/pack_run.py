@@ -4,6 +4,7 @@
     for archive in OUT/run-*.tar.gz; do tar -xzf "$archive" -C ELSEWHERE; done
     hamcv ensemble ELSEWHERE/run && hamcv report ELSEWHERE/run
 
+``metadata.csv`` is packed too, for the ensembles that use age, sex and body site; it holds values of patients.
 An archive that is still too large is cut into ``.part-NN`` files: ``cat OUT/run-01.tar.gz.part-* | tar -xz``.
 """
 

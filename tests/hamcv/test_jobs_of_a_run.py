@@ -34,8 +34,11 @@ def test_an_array_of_jobs_gives_what_one_run_gives(
     assert screen.code == 0
     assert "6 jobs" in screen.out
     assert "from 0 to 5" in screen.out
-    assert {path.name for path in out.iterdir()} == {".lock", "config.toml", "folds.csv", "audit.json"}
-    assert (out / "folds.csv").read_bytes() == (tiny_run / "folds.csv").read_bytes()
+    assert {path.name for path in out.iterdir()} == {
+        ".lock", "config.toml", "folds.csv", "metadata.csv", "audit.json",
+    }  # fmt: skip
+    for name in ("folds.csv", "metadata.csv"):
+        assert (out / name).read_bytes() == (tiny_run / name).read_bytes(), name
 
     for index in range(6):
         screen = hamcv("job", out, index)

@@ -16,6 +16,7 @@ import pytest
 from conftest_runs import carry_out
 from sklearn import metrics
 
+from cv_folds.clinical import ClinicalTable
 from cv_folds.errors import JobFailedError, RunFolderBusyError, UsageError
 from cv_folds.out_of_fold import FoldLogits
 from cv_folds.training.record import job_folder, read_record
@@ -28,8 +29,8 @@ from hamcv.sources import open_dataset
 def test_a_run_leaves_what_the_contract_names(tiny_run: Path, tiny_config: RunConfig) -> None:
     names = {path.name for path in tiny_run.iterdir()}
     assert names >= {
-        "config.toml", "run.json", "log.jsonl", "folds.csv", "audit.json", "jobs", "predictions.csv",
-        "metrics.json", "report.html", "report.pdf", "figures", "predictor",
+        "config.toml", "run.json", "log.jsonl", "folds.csv", "metadata.csv", "audit.json", "jobs",
+        "predictions.csv", "metrics.json", "report.html", "report.pdf", "figures", "predictor",
     }  # fmt: skip
     for backbone in tiny_config.backbones:
         for fold in range(tiny_config.folds):
@@ -50,6 +51,9 @@ def test_every_image_is_predicted_once_by_models_that_had_not_seen_its_lesion(ti
     predictions = pd.read_csv(tiny_run / "predictions.csv", dtype=str, keep_default_na=False)
     assert list(folds.columns) == ["image_id", "lesion_id", "group", "label", "fold"]
     assert folds["image_id"].tolist() == dataset.image_ids.tolist() == predictions["image_id"].tolist()
+    clinical = ClinicalTable.read_csv(tiny_run / "metadata.csv")
+    assert clinical.image_ids.tolist() == dataset.image_ids.tolist()
+    np.testing.assert_array_equal(clinical.ages, dataset.ages)
     assert folds.groupby("group")["fold"].nunique().max() == 1
     assert folds.groupby("lesion_id")["fold"].nunique().max() == 1
 

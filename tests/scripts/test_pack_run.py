@@ -35,6 +35,7 @@ def run(tmp_path: Path) -> Path:
     noise = np.random.default_rng(0)
     sizes = {
         "config.toml": 100,
+        "metadata.csv": 400,
         "jobs/a/fold-0/oof.npz": 15_000,
         "jobs/a/fold-1/oof.npz": 15_000,
         "jobs/a/fold-2/oof.npz": 15_000,
@@ -55,7 +56,7 @@ def test_what_is_packed_comes_back_and_no_file_is_too_large(run: Path, tmp_path:
     paths = pack(run, tmp_path / "out")
     assert all(path.stat().st_size <= LIMIT for path in paths)
     found = unpacked(paths, tmp_path / "back")
-    kept = ["config.toml", "predictions.csv", *(f"jobs/a/fold-{fold}/oof.npz" for fold in range(3))]
+    kept = ["config.toml", "metadata.csv", "predictions.csv", *(f"jobs/a/fold-{fold}/oof.npz" for fold in range(3))]
     assert found == {f"run/{name}": (run / name).read_bytes() for name in kept}
 
 
