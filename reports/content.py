@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from cv_folds.errors import DataError
 from ensemble.predictions import Predictions
-from reports import method_notes, protocol_tables, run_tables, score_tables, summary
-from reports.curves import Curves, compute_curves
+from reports import method_notes, protocol_tables, run_tables, score_sections, summary
+from reports.curves import compute_curves
 from reports.document import Block, Bullets, Document, Figure, Group, Notice, Paragraph, Section
-from reports.figures.class_curves import precision_recall_figure, roc_figure
-from reports.figures.confusion import confusion_figure
-from reports.figures.fold_spread import SPREAD_METRICS, fold_spread
-from reports.figures.forest import class_forests, difference_forest, overall_forest
-from reports.figures.reliability import class_reliability_figure, reliability_figure
-from reports.figures.style import ModelLook, model_looks
+from reports.figures.fold_spread import SPREAD_METRICS
+from reports.figures.style import model_looks
 from reports.figures.training import training_figure
 from reports.protocol_tables import repeat_values
 from reports.results import Evaluation, Inflation, Repeats
 from reports.run_folder import RunFolder
 from reports.wording import metric_label, plural
-
-Looks = Mapping[str, ModelLook]
 
 MERGED = "Images under different lesion ids whose files have the same content. Their lesions were put into one group."
 
@@ -57,13 +51,13 @@ def build_document(folder: RunFolder, evaluation: Evaluation, predictions: Predi
         _summary(folder, evaluation, predictions),
         *((_inflation(evaluation.inflation, lead),) if evaluation.inflation is not None else ()),
         _data(folder),
-        _overall(evaluation, looks),
-        _classes(evaluation, looks, lead),
-        *(() if folder.folds.holdout else (_spread(evaluation, looks),)),
+        score_sections.overall(evaluation, looks),
+        score_sections.classes(evaluation, looks, lead),
+        *(() if folder.folds.holdout else (score_sections.spread(evaluation, looks),)),
         *((_repeats(evaluation.repeats),) if evaluation.repeats is not None else ()),
-        _confusion(curves, lead),
-        _curves(curves, evaluation, looks, lead),
-        _calibration(curves, evaluation, looks),
+        score_sections.confusion(curves, lead),
+        score_sections.class_curves(curves, evaluation, looks, lead),
+        score_sections.calibration(curves, evaluation, looks),
         _training(folder, looks),
         _run(folder),
         Section(
@@ -115,7 +109,7 @@ def _summary(folder: RunFolder, evaluation: Evaluation, predictions: Predictions
 def _data(folder: RunFolder) -> Section:
     audit = folder.audit
     blocks: list[Block] = [
-        run_tables.class_counts(folder),
+        run_tables.class_counts(folder.folds.classes, folder.folds.labels, folder.folds.lesion_ids),
         run_tables.fold_counts(folder),
         run_tables.audit_table(audit),
     ]
@@ -130,47 +124,6 @@ def _data(folder: RunFolder) -> Section:
     if pairs:
         blocks.append(Group(title="Images of different lesions that look alike", blocks=tuple(pairs)))
     return Section(name="data", title="Data and folds", blocks=tuple(blocks))
-
-
-def _overall(evaluation: Evaluation, looks: Looks) -> Section:
-    blocks: list[Block] = [*score_tables.leaderboards(evaluation), overall_forest(evaluation, looks)]
-    if evaluation.comparisons:
-        blocks += [difference_forest(evaluation.comparisons, looks)]
-        blocks += [Group(title="Differences as a table", blocks=(score_tables.comparison_table(evaluation),))]
-    return Section(name="overall", title="Overall scores", blocks=tuple(blocks))
-
-
-def _classes(evaluation: Evaluation, looks: Looks, lead: str) -> Section:
-    others = [
-        Group(title=f"By class: {name}", blocks=(score_tables.class_table(evaluation, scores),))
-        for name, scores in evaluation.models.items()
-        if name != lead
-    ]
-    return Section(
-        name="classes",
-        title="Scores by class",
-        blocks=(
-            score_tables.class_table(evaluation, evaluation.models[lead]),
-            *class_forests(evaluation, looks),
-            *others,
-        ),
-    )
-
-
-def _spread(evaluation: Evaluation, looks: Looks) -> Section:
-    first, *rest = SPREAD_METRICS
-    return Section(
-        name="spread",
-        title="Spread between folds",
-        blocks=(
-            fold_spread(evaluation, looks),
-            score_tables.fold_table(evaluation, first),
-            *(
-                Group(title=f"By fold: {metric_label(metric)}", blocks=(score_tables.fold_table(evaluation, metric),))
-                for metric in rest
-            ),
-        ),
-    )
 
 
 def _division(folder: RunFolder) -> str:
@@ -200,40 +153,7 @@ def _repeats(repeats: Repeats) -> Section:
     )
 
 
-def _confusion(curves: Curves, lead: str) -> Section:
-    others = tuple(
-        confusion_figure(name, model.confusion, curves.classes) for name, model in curves.models.items() if name != lead
-    )
-    blocks: list[Block] = [confusion_figure(lead, curves.models[lead].confusion, curves.classes)]
-    if others:
-        blocks.append(Group(title="Confusion matrices of the other models", blocks=others, pairs=True))
-    return Section(name="confusion", title="Confusion matrices", blocks=tuple(blocks))
-
-
-def _curves(curves: Curves, evaluation: Evaluation, looks: Looks, lead: str) -> Section:
-    return Section(
-        name="curves",
-        title="ROC and precision-recall curves",
-        blocks=(
-            roc_figure(curves, evaluation, looks, lead),
-            precision_recall_figure(curves, evaluation, looks, lead),
-        ),
-    )
-
-
-def _calibration(curves: Curves, evaluation: Evaluation, looks: Looks) -> Section:
-    ensembles = [name for name, scores in evaluation.models.items() if scores.kind == "ensemble"]
-    return Section(
-        name="calibration",
-        title="Calibration",
-        blocks=(
-            reliability_figure(curves, evaluation, looks),
-            *(class_reliability_figure(curves, evaluation, looks[name], name) for name in ensembles),
-        ),
-    )
-
-
-def _training(folder: RunFolder, looks: Looks) -> Section:
+def _training(folder: RunFolder, looks: score_sections.Looks) -> Section:
     backbones = dict.fromkeys(history.backbone for history in folder.histories)
     figures: Sequence[Figure] = [
         training_figure([job for job in folder.histories if job.backbone == backbone], looks[backbone])

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cv_folds.arrays import IntArray, StrArray
 from cv_folds.leakage import Audit, ImagePair
 from reports.document import Cell, Column, Table
 from reports.run_folder import JobHistory, JobRecord, RunFolder
@@ -31,16 +32,15 @@ JOB_COLUMNS = (
 STATUS = {"passed": "passed", "failed": "FAILED", "not_applicable": "not applicable", "skipped": "skipped"}
 
 
-def class_counts(folder: RunFolder) -> Table:
-    """Return the number of images and lesions of every class."""
-    folds = folder.folds
-    images = np.bincount(folds.labels, minlength=len(folds.classes)).tolist()
-    lesions = [len(np.unique(folds.lesion_ids[folds.labels == label])) for label in range(len(folds.classes))]
-    total = len(folds.image_ids)
-    every = len(np.unique(folds.lesion_ids))
+def class_counts(classes: Sequence[str], labels: IntArray, lesion_ids: StrArray) -> Table:
+    """Return the number of images and lesions of every class, from the (n,) labels and lesions of the images."""
+    images = np.bincount(labels, minlength=len(classes)).tolist()
+    lesions = [len(np.unique(lesion_ids[labels == label])) for label in range(len(classes))]
+    total = len(labels)
+    every = len(np.unique(lesion_ids))
     rows = [
         (Cell(text=name), whole(n), Cell(text=percent(n / total, 1), value=n / total), whole(m))
-        for name, n, m in zip(folds.classes, images, lesions, strict=True)
+        for name, n, m in zip(classes, images, lesions, strict=True)
     ]
     return Table(
         name="class-counts",

@@ -1,4 +1,4 @@
-"""Write the report files of a run folder."""
+"""Write the report files, of a run folder or of anything else that was scored."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 from cv_folds.files import write_atomically, write_text
 from ensemble.predictions import Predictions
 from reports.content import build_document
-from reports.document import Figure
+from reports.document import Document, Figure
 from reports.html import render_html
 from reports.pdf import render_pdf
 from reports.results import Evaluation
@@ -48,11 +48,32 @@ def write_report(
     DataError
         When one of its files is missing or damaged, or the parts do not belong together.
     """
-    document = build_document(read_run_folder(run, evaluation.classes), evaluation, predictions)
-    _write_figures(run / "figures", document.figures())
+    return write_document(
+        run, build_document(read_run_folder(run, evaluation.classes), evaluation, predictions), formats
+    )
+
+
+def write_document(folder: Path, document: Document, formats: Sequence[Literal["html", "pdf"]]) -> tuple[Path, ...]:
+    """Write ``report.html``, ``report.pdf`` and ``figures/*.svg`` of any report into a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when missing; figures of an earlier report there are removed.
+    document : Document
+        What to write.
+    formats : sequence of {"html", "pdf"}
+        Which files; the figures are always written.
+
+    Returns
+    -------
+    tuple of Path
+        The report files, in the order of `formats`.
+    """
+    _write_figures(folder / "figures", document.figures())
     written: list[Path] = []
     for form in formats:
-        path = run / f"report.{form}"
+        path = folder / f"report.{form}"
         if form == "html":
             write_text(path, render_html(document))
         else:

@@ -1,0 +1,99 @@
+"""The sections of a report that need the predictions and their scores, and nothing about a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from reports import score_tables
+from reports.curves import Curves
+from reports.document import Block, Group, Section
+from reports.figures.class_curves import precision_recall_figure, roc_figure
+from reports.figures.confusion import confusion_figure
+from reports.figures.fold_spread import SPREAD_METRICS, fold_spread
+from reports.figures.forest import class_forests, difference_forest, overall_forest
+from reports.figures.reliability import class_reliability_figure, reliability_figure
+from reports.figures.style import ModelLook
+from reports.results import Evaluation
+from reports.wording import metric_label
+
+Looks = Mapping[str, ModelLook]
+
+
+def overall(evaluation: Evaluation, looks: Looks) -> Section:
+    """Show the scores of every model over all classes, and how the models differ."""
+    blocks: list[Block] = [*score_tables.leaderboards(evaluation), overall_forest(evaluation, looks)]
+    if evaluation.comparisons:
+        blocks += [difference_forest(evaluation.comparisons, looks)]
+        blocks += [Group(title="Differences as a table", blocks=(score_tables.comparison_table(evaluation),))]
+    return Section(name="overall", title="Overall scores", blocks=tuple(blocks))
+
+
+def classes(evaluation: Evaluation, looks: Looks, lead: str) -> Section:
+    """Show the scores by class: of the model `lead` first, of the others folded away."""
+    others = [
+        Group(title=f"By class: {name}", blocks=(score_tables.class_table(evaluation, scores),))
+        for name, scores in evaluation.models.items()
+        if name != lead
+    ]
+    return Section(
+        name="classes",
+        title="Scores by class",
+        blocks=(
+            score_tables.class_table(evaluation, evaluation.models[lead]),
+            *class_forests(evaluation, looks),
+            *others,
+        ),
+    )
+
+
+def spread(evaluation: Evaluation, looks: Looks) -> Section:
+    """Show how the scores differ between the folds."""
+    first, *rest = SPREAD_METRICS
+    return Section(
+        name="spread",
+        title="Spread between folds",
+        blocks=(
+            fold_spread(evaluation, looks),
+            score_tables.fold_table(evaluation, first),
+            *(
+                Group(title=f"By fold: {metric_label(metric)}", blocks=(score_tables.fold_table(evaluation, metric),))
+                for metric in rest
+            ),
+        ),
+    )
+
+
+def confusion(curves: Curves, lead: str) -> Section:
+    """Show what is taken for what: by the model `lead` first, by the others folded away."""
+    others = tuple(
+        confusion_figure(name, model.confusion, curves.classes) for name, model in curves.models.items() if name != lead
+    )
+    blocks: list[Block] = [confusion_figure(lead, curves.models[lead].confusion, curves.classes)]
+    if others:
+        blocks.append(Group(title="Confusion matrices of the other models", blocks=others, pairs=True))
+    return Section(name="confusion", title="Confusion matrices", blocks=tuple(blocks))
+
+
+def class_curves(curves: Curves, evaluation: Evaluation, looks: Looks, lead: str) -> Section:
+    """Show the ROC and precision-recall curves of every class."""
+    return Section(
+        name="curves",
+        title="ROC and precision-recall curves",
+        blocks=(
+            roc_figure(curves, evaluation, looks, lead),
+            precision_recall_figure(curves, evaluation, looks, lead),
+        ),
+    )
+
+
+def calibration(curves: Curves, evaluation: Evaluation, looks: Looks) -> Section:
+    """Show how often stated probabilities come true."""
+    ensembles = [name for name, scores in evaluation.models.items() if scores.kind == "ensemble"]
+    return Section(
+        name="calibration",
+        title="Calibration",
+        blocks=(
+            reliability_figure(curves, evaluation, looks),
+            *(class_reliability_figure(curves, evaluation, looks[name], name) for name in ensembles),
+        ),
+    )
