@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from ensemble.crossfit import cross_fit as cross_fit
     from ensemble.crossfit import ensemble_predictions as ensemble_predictions
     from ensemble.crossfit import fit_deployed as fit_deployed
+    from ensemble.prediction import Prediction as Prediction
     from ensemble.predictions import Predictions as Predictions
     from ensemble.predictor import EnsemblePredictor as EnsemblePredictor
-    from ensemble.predictor import Prediction as Prediction
     from ensemble.settings import EnsembleSettings as EnsembleSettings
 
 _HOMES = {
@@ -27,7 +27,7 @@ _HOMES = {
     "Deployed": "crossfit",
     "EnsemblePredictor": "predictor",
     "EnsembleSettings": "settings",
-    "Prediction": "predictor",
+    "Prediction": "prediction",
     "Predictions": "predictions",
     "cross_fit": "crossfit",
     "ensemble_predictions": "crossfit",

@@ -3,47 +3,26 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import torch
-from PIL import Image
-from scipy.special import entr, softmax
 
-from cv_folds.arrays import ByteArray, FloatArray, StrArray, frozen
+from cv_folds.arrays import FloatArray, StrArray, frozen
 from cv_folds.errors import DataError, UsageError
-from cv_folds.images import ImageSource, decode_rgb, to_pixels
+from cv_folds.images import ImageSource
 from ensemble.bundle import MANIFEST, Bundle, read_bundle
 from ensemble.device import resolve_device
+from ensemble.disagreement import spread_of
+from ensemble.inputs import Images, each_image, pixels_of
 from ensemble.members import Members
-
-Images: TypeAlias = ImageSource | Iterable[ImageSource]
-"""One image or many: path, PIL image, (h, w, 3) uint8 array, (3, h, w) uint8 tensor; an array or tensor with a
-fourth axis in front is many images."""
-
-MOST_VIEWS = 8
-"""A square has eight turns and mirrorings."""
+from ensemble.pipeline import probabilities_of
+from ensemble.prediction import Prediction
+from ensemble.views import MOST_VIEWS, turned
 
 _BATCH = {"cpu": 1, "cuda": 32}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """What the ensemble says about one image."""
-
-    label: str
-    """The most probable class."""
-    probabilities: FloatArray
-    """(n_classes,) summing to 1."""
-    classes: tuple[str, ...]
-    """Class names in the order of `probabilities`."""
-    spread: float
-    """Disagreement of the members in nats: 0 when all say the same, at most ``log(n_classes)``."""
-    prediction_set: tuple[str, ...]
-    """The classes that cannot be ruled out, in column order; calibrated on cross-fitted predictions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +142,7 @@ class EnsemblePredictor:
             When an image cannot be read; the message names it.
         """
         batches = self._batches(images, views=self._views)
-        pieces = [self._combine(batch.logits)[: batch.n_images] for batch in batches]
+        pieces = [probabilities_of(self.bundle, batch.logits)[: batch.n_images] for batch in batches]
         return np.concatenate([np.empty((0, len(self.bundle.manifest.classes))), *pieces])
 
     def predict(self, images: Images) -> StrArray:
@@ -182,7 +161,7 @@ class EnsemblePredictor:
         """Yield everything about each image, in order; `images` as for `predict_proba`."""
         classes = self.bundle.manifest.classes
         for batch in self._batches(images, views=self._views):
-            probabilities = self._combine(batch.logits)[: batch.n_images]
+            probabilities = probabilities_of(self.bundle, batch.logits)[: batch.n_images]
             spreads = spread_of(batch.logits)[: batch.n_images].tolist()
             inside = self.bundle.prediction_sets.members(probabilities).tolist()
             for row, spread, members in zip(probabilities, spreads, inside, strict=True):
@@ -194,78 +173,13 @@ class EnsemblePredictor:
                     prediction_set=tuple(itertools.compress(classes, members)),
                 )
 
-    def _combine(self, logits: FloatArray) -> FloatArray:
-        """Combine (n, n_views, n_folds, n_backbones, n_classes) logits fold by fold, then average."""
-        n, n_views, n_folds, *shape = logits.shape
-        combined = self.bundle.combiner.combine(logits.reshape(-1, *shape)).reshape(n, n_views * n_folds, -1)
-        probabilities: FloatArray = combined.mean(axis=1)
-        return probabilities
-
     def _batches(self, images: Images, *, views: int) -> Iterator[_Batch]:
         """Yield the members' outputs, a batch of one fixed size at a time."""
         size = self.bundle.manifest.preprocessing.image_size
         batch_size = _BATCH[self.device.type]
-        numbered = enumerate(_each(images))
-        while batch := [_pixels(image, index, size) for index, image in itertools.islice(numbered, batch_size)]:
+        numbered = enumerate(each_image(images))
+        while batch := [pixels_of(image, index, size) for index, image in itertools.islice(numbered, batch_size)]:
             pixels = torch.zeros((batch_size, size, size, 3), dtype=torch.uint8)
             pixels[: len(batch)] = torch.from_numpy(np.stack(batch))
-            logits = [self._members.logits(view) for view in itertools.islice(_turned(pixels), views)]
+            logits = [self._members.logits(view) for view in itertools.islice(turned(pixels), views)]
             yield _Batch(logits=torch.stack(logits, dim=1).double().numpy(), n_images=len(batch))
-
-
-def spread_of(logits: FloatArray) -> FloatArray:
-    """Measure how far the members of an ensemble disagree about each image.
-
-    Parameters
-    ----------
-    logits : (n, n_views, n_folds, n_backbones, n_classes) float64
-        Outputs of all members; the probabilities of a member are averaged over the views.
-
-    Returns
-    -------
-    (n,) float64
-        In nats, from 0 to ``log(n_classes)``.
-
-    Notes
-    -----
-    The mutual information between the class and the choice of a member, each member being equally likely: the
-    entropy of the members' mean probabilities minus the mean entropy of the members (Depeweg et al., "Decomposition
-    of uncertainty in Bayesian deep learning", ICML 2018). It is also the mean Kullback-Leibler divergence from
-    a member to the mean, the disagreement of Lakshminarayanan, Pritzel & Blundell (NeurIPS 2017). All members count,
-    over folds and backbones, before the combiner.
-    """
-    members = softmax(logits, axis=-1).mean(axis=1).reshape(len(logits), -1, logits.shape[-1])
-    gap = entr(members.mean(axis=1)).sum(axis=-1) - entr(members).sum(axis=-1).mean(axis=1)
-    # Rounding can leave a tiny negative rest where all members agree.
-    spread: FloatArray = np.maximum(gap, 0.0)
-    return spread
-
-
-def _each(images: Images) -> Iterator[ImageSource]:
-    if isinstance(images, str | Path | Image.Image):
-        yield images
-        return
-    if isinstance(images, np.ndarray | torch.Tensor) and images.ndim == 3:
-        yield images
-        return
-    yield from images
-
-
-def _pixels(image: ImageSource, index: int, size: int) -> ByteArray:
-    try:
-        return to_pixels(decode_rgb(image), size)
-    except DataError as error:
-        if isinstance(image, str | Path):
-            raise
-        raise DataError(f"image {index} (counted from 0): {error}") from error
-    except OSError as error:
-        # A PIL image reads its file only when its pixels are asked for.
-        raise DataError(f"image {index} (counted from 0): cannot be decoded ({error})") from error
-
-
-def _turned(pixels: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Yield (n, size, size, 3) images as they are, then mirrored and turned by quarters."""
-    for quarters in (0, 2, 1, 3):
-        turned = torch.rot90(pixels, quarters, dims=(1, 2))
-        yield turned
-        yield turned.flip(2)

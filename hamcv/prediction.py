@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from cv_folds.errors import DataError, list_rows
 from cv_folds.files import write_text
 from ensemble import EnsemblePredictor
+from hamcv.prediction_rows import columns, row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ def predict_files(source: Path, images: Sequence[Path], *, device: str, views: i
     predictor = EnsemblePredictor.load(source, device=device, views=views)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", "label", "prediction_set", "spread", *predictor.classes_.tolist()])
+    writer.writerow(columns(predictor.classes_.tolist()))
     unreadable = []
     for path in images:
         try:
@@ -65,9 +65,7 @@ def predict_files(source: Path, images: Sequence[Path], *, device: str, views: i
         except DataError as error:
             unreadable.append(str(error))
             continue
-        # Names of classes may hold blanks; those are quoted, all others stand as they are.
-        sets = shlex.join(prediction.prediction_set)
-        writer.writerow([path, prediction.label, sets, prediction.spread, *prediction.probabilities.tolist()])
+        writer.writerow(row(path, prediction))
     return PredictionTable(
         csv=text.getvalue(), unreadable=tuple(unreadable), demo=predictor.bundle.manifest.training_data.demo
     )

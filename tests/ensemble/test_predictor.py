@@ -22,7 +22,8 @@ from cv_folds.images import to_pixels
 from cv_folds.training.pixels import IMAGENET, normalise
 from ensemble.bundle import read_bundle
 from ensemble.device import resolve_device
-from ensemble.predictor import EnsemblePredictor, spread_of
+from ensemble.disagreement import spread_of
+from ensemble.predictor import EnsemblePredictor
 
 
 def random_images(seed: int, n: int, *, height: int = 30, width: int = 40) -> np.ndarray:
