@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 CombinerName: TypeAlias = Literal["soft_vote", "stack"]
 """The keys of `ensemble.combiners.COMBINERS`."""
+
+
+CalibratorName: TypeAlias = Literal["none", "temperature", "vector", "isotonic"]
+"""The keys of `ensemble.calibration.registry.CALIBRATORS`."""
 
 
 class EnsembleSettings(BaseModel):
@@ -24,6 +29,12 @@ class EnsembleSettings(BaseModel):
     """Candidates for scikit-learn's `C` of the stacking regression; smaller is a stronger penalty."""
     inner_folds: int = Field(default=5, ge=2)
     """Most folds of the inner cross-validation that chooses among `penalties`."""
+    calibration: CalibratorName = "temperature"
+    """How the probabilities of every model are calibrated."""
+    calibration_penalties: tuple[float, ...] = Field(default=(1.0, 10.0, 100.0, 1000.0), min_length=1)
+    """Candidates for the strength that draws `vector` calibration towards the identity; larger is stronger."""
+    costs: str | None = None
+    """A TOML file with the cost of every mistake, for the decision rule `costs`."""
     coverage: float = Field(default=0.9, gt=0, lt=1)
     """Share of prediction sets that shall contain the true class."""
 
@@ -34,12 +45,17 @@ class EnsembleSettings(BaseModel):
             raise ValueError("every combiner may be named once only")
         return combiners
 
-    @field_validator("penalties")
+    @field_validator("penalties", "calibration_penalties")
     @classmethod
     def _positive(cls, penalties: tuple[float, ...]) -> tuple[float, ...]:
         if not all(math.isfinite(penalty) and penalty > 0 for penalty in penalties):
             raise ValueError("penalties must be positive, finite numbers")
         return penalties
+
+    @field_validator("costs")
+    @classmethod
+    def _absolute_file(cls, file: str | None) -> str | None:
+        return None if file is None else str(Path(file).expanduser().absolute())
 
     @model_validator(mode="after")
     def _deployed_is_scored(self) -> EnsembleSettings:

@@ -20,14 +20,7 @@ def aimed_weights(labels: torch.Tensor, n_classes: int, settings: TrainingSettin
 
     A network is judged at the prevalence that it was trained for: at another one it would have to be corrected first.
     """
-    match settings.resampling:
-        case "weighted":
-            power = settings.resampling_exponent
-        case "over" | "under":
-            power = 1.0
-        case "none":
-            power = 0.0
-    return class_weights(labels, n_classes) ** power
+    return class_weights(labels, n_classes) ** settings.resampling_power
 
 
 def epoch_size(labels: torch.Tensor, settings: TrainingSettings) -> int:

@@ -78,3 +78,14 @@ class TrainingSettings(BaseModel):
     """Compile the training step; takes a minute or more a backbone, then steps are faster."""
     augmentation: AugmentationSettings = AugmentationSettings()
     """Random changes of the training images."""
+
+    @property
+    def resampling_power(self) -> float:
+        """An image of a class of n images is drawn with a weight of ``n ** -power``: 0 not at all, 1 evens all out."""
+        match self.resampling:
+            case "weighted":
+                return self.resampling_exponent
+            case "over" | "under":
+                return 1.0
+            case "none":
+                return 0.0

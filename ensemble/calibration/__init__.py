@@ -1,0 +1,1 @@
+"""Calibration: maps from probabilities to probabilities that agree better with frequencies."""
