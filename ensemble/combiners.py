@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any, Protocol, Self
 
 from cv_folds.arrays import FloatArray, IntArray, StrArray
+from cv_folds.clinical import ClinicalTable
 from ensemble.settings import CombinerName, EnsembleSettings
 from ensemble.stacking import Stack
 from ensemble.voting import SoftVote
 
 
 class Combiner(Protocol):
-    """A fitted, immutable map from logits to probabilities."""
+    """A fitted, immutable map from logits, and what is known about the patient, to probabilities."""
 
     @property
     def n_backbones(self) -> int:
@@ -25,11 +26,30 @@ class Combiner(Protocol):
         ...
 
     @classmethod
-    def fit(cls, logits: FloatArray, labels: IntArray, groups: StrArray, settings: EnsembleSettings) -> Self:
-        """Learn from (n, n_backbones, n_classes) logits, (n,) labels and (n,) groups that stay together."""
+    def fit(
+        cls,
+        logits: FloatArray,
+        labels: IntArray,
+        groups: StrArray,
+        settings: EnsembleSettings,
+        clinical: ClinicalTable | None = None,
+    ) -> Self:
+        """Learn from (n, n_backbones, n_classes) logits, (n,) labels and (n,) groups that stay together.
+
+        `clinical` has the same n rows in the same order; without it nothing is known about any of them.
+        """
         ...
 
-    def combine(self, logits: FloatArray) -> FloatArray:
+    def refit(
+        self, logits: FloatArray, labels: IntArray, groups: StrArray, clinical: ClinicalTable | None = None
+    ) -> Self:
+        """Learn from other rows with the same hyperparameters, which saves the search for them.
+
+        Nothing else passes from the old fit to the new one.
+        """
+        ...
+
+    def combine(self, logits: FloatArray, clinical: ClinicalTable | None = None) -> FloatArray:
         """Return (n, n_classes) float64 probabilities, rows summing to 1, from (n, n_backbones, n_classes) logits."""
         ...
 

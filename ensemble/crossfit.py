@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import softmax
 
 from cv_folds.arrays import FloatArray, frozen
+from cv_folds.clinical import ClinicalTable
 from cv_folds.out_of_fold import OutOfFold
 from cv_folds.splits import torn_groups
 from ensemble.combiners import COMBINERS, Combiner
@@ -17,7 +18,9 @@ from ensemble.predictions import ModelKind, Predictions
 from ensemble.settings import CombinerName, EnsembleSettings
 
 
-def cross_fit(combiner: type[Combiner], oof: OutOfFold, settings: EnsembleSettings) -> FloatArray:
+def cross_fit(
+    combiner: type[Combiner], oof: OutOfFold, settings: EnsembleSettings, clinical: ClinicalTable | None = None
+) -> FloatArray:
     """Combine every fold with a combiner that was fitted on the other folds.
 
     Parameters
@@ -28,6 +31,8 @@ def cross_fit(combiner: type[Combiner], oof: OutOfFold, settings: EnsembleSettin
         Out-of-fold logits of all backbones.
     settings : EnsembleSettings
         Passed to the fit.
+    clinical : ClinicalTable, optional
+        Holds the images of `oof` at least; without it nothing is known about them.
 
     Returns
     -------
@@ -36,15 +41,24 @@ def cross_fit(combiner: type[Combiner], oof: OutOfFold, settings: EnsembleSettin
         the combiner: its penalty, too, is chosen within the other folds.
     """
     assert oof.leaks or not torn_groups(oof.groups, oof.folds)
+    known = clinical_of(oof, clinical)
     probabilities = np.full((len(oof.image_ids), len(oof.classes)), np.nan)
     for fold in np.unique(oof.folds):
         held_out = oof.folds == fold
-        fitted = combiner.fit(oof.logits[~held_out], oof.labels[~held_out], oof.groups[~held_out], settings)
-        probabilities[held_out] = fitted.combine(oof.logits[held_out])
+        rest = ~held_out
+        fitted = combiner.fit(oof.logits[rest], oof.labels[rest], oof.groups[rest], settings, known.rows(rest))
+        probabilities[held_out] = fitted.combine(oof.logits[held_out], known.rows(held_out))
     return probabilities
 
 
-def ensemble_predictions(oof: OutOfFold, settings: EnsembleSettings) -> Predictions:
+def clinical_of(oof: OutOfFold, clinical: ClinicalTable | None) -> ClinicalTable:
+    """Return the clinical values of the images of `oof`, in its order; without a table, that nothing is known."""
+    return ClinicalTable.blank(oof.image_ids) if clinical is None else clinical.take(oof.image_ids)
+
+
+def ensemble_predictions(
+    oof: OutOfFold, settings: EnsembleSettings, clinical: ClinicalTable | None = None
+) -> Predictions:
     """Return the softmax of every backbone, then the cross-fitted probabilities of every combiner.
 
     Parameters
@@ -53,12 +67,17 @@ def ensemble_predictions(oof: OutOfFold, settings: EnsembleSettings) -> Predicti
         Out-of-fold logits of all backbones.
     settings : EnsembleSettings
         Which combiners, and how they are fitted.
+    clinical : ClinicalTable, optional
+        Holds the images of `oof` at least; without it nothing is known about them.
 
     Returns
     -------
     Predictions
     """
-    return predictions_of(oof, {name: cross_fit(COMBINERS[name], oof, settings) for name in settings.combiners})
+    combined: dict[str, FloatArray] = {
+        name: cross_fit(COMBINERS[name], oof, settings, clinical) for name in settings.combiners
+    }
+    return predictions_of(oof, combined)
 
 
 def predictions_of(oof: OutOfFold, combined: Mapping[str, FloatArray]) -> Predictions:
@@ -107,7 +126,9 @@ class Deployed:
     """Calibrated on the cross-fitted probabilities of the same combiner."""
 
 
-def fit_deployed(oof: OutOfFold, predictions: Predictions, settings: EnsembleSettings) -> Deployed:
+def fit_deployed(
+    oof: OutOfFold, predictions: Predictions, settings: EnsembleSettings, clinical: ClinicalTable | None = None
+) -> Deployed:
     """Fit the deployed combiner on all out-of-fold rows and calibrate its prediction sets.
 
     Parameters
@@ -118,6 +139,8 @@ def fit_deployed(oof: OutOfFold, predictions: Predictions, settings: EnsembleSet
         What `ensemble_predictions` made of `oof` with the same settings.
     settings : EnsembleSettings
         `deployed` names the combiner, `coverage` that of the sets.
+    clinical : ClinicalTable, optional
+        Holds the images of `oof` at least; without it nothing is known about them.
 
     Returns
     -------
@@ -129,7 +152,7 @@ def fit_deployed(oof: OutOfFold, predictions: Predictions, settings: EnsembleSet
         classes=oof.classes,
         backbones=oof.backbones,
         name=name,
-        combiner=COMBINERS[name].fit(oof.logits, oof.labels, oof.groups, settings),
+        combiner=COMBINERS[name].fit(oof.logits, oof.labels, oof.groups, settings, clinical_of(oof, clinical)),
         prediction_sets=calibrate_sets(
             predictions.probabilities[name], oof.labels, oof.groups, coverage=settings.coverage
         ),

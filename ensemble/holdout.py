@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cv_folds.arrays import FloatArray
+from cv_folds.clinical import ClinicalTable
 from cv_folds.out_of_fold import OutOfFold
 from ensemble.combiners import COMBINERS
-from ensemble.crossfit import Deployed, ensemble_predictions, fit_deployed, predictions_of
+from ensemble.crossfit import Deployed, clinical_of, ensemble_predictions, fit_deployed, predictions_of
+from ensemble.inner_folds import inner_folds
 from ensemble.predictions import Predictions
 from ensemble.settings import CombinerName, EnsembleSettings
-from ensemble.stacking import inner_folds
 
 
-def holdout_predictions(validation: OutOfFold, test: OutOfFold, settings: EnsembleSettings) -> Predictions:
+def holdout_predictions(
+    validation: OutOfFold, test: OutOfFold, settings: EnsembleSettings, clinical: ClinicalTable | None = None
+) -> Predictions:
     """Return the softmax of every backbone on the test part, then the probabilities of every combiner.
 
     Parameters
@@ -24,6 +27,8 @@ def holdout_predictions(validation: OutOfFold, test: OutOfFold, settings: Ensemb
         Logits of the test part of the same networks.
     settings : EnsembleSettings
         Which combiners, and how they are fitted.
+    clinical : ClinicalTable, optional
+        Holds the images of both parts at least; without it nothing is known about them.
 
     Returns
     -------
@@ -34,13 +39,16 @@ def holdout_predictions(validation: OutOfFold, test: OutOfFold, settings: Ensemb
     assert validation.leaks or not set(validation.groups.tolist()) & set(test.groups.tolist())
 
     def combine(name: CombinerName) -> FloatArray:
-        combiner = COMBINERS[name]
-        return combiner.fit(validation.logits, validation.labels, validation.groups, settings).combine(test.logits)
+        known = clinical_of(validation, clinical)
+        fitted = COMBINERS[name].fit(validation.logits, validation.labels, validation.groups, settings, known)
+        return fitted.combine(test.logits, clinical_of(test, clinical))
 
     return predictions_of(test, {name: combine(name) for name in settings.combiners})
 
 
-def fit_on_validation(validation: OutOfFold, settings: EnsembleSettings) -> Deployed:
+def fit_on_validation(
+    validation: OutOfFold, settings: EnsembleSettings, clinical: ClinicalTable | None = None
+) -> Deployed:
     """Fit the deployed combiner on the validation part, and calibrate its prediction sets there.
 
     Parameters
@@ -49,6 +57,8 @@ def fit_on_validation(validation: OutOfFold, settings: EnsembleSettings) -> Depl
         Logits of the validation part.
     settings : EnsembleSettings
         `deployed` names the combiner, `coverage` that of the sets.
+    clinical : ClinicalTable, optional
+        Holds the images of the part at least; without it nothing is known about them.
 
     Returns
     -------
@@ -58,4 +68,4 @@ def fit_on_validation(validation: OutOfFold, settings: EnsembleSettings) -> Depl
     """
     folds = inner_folds(validation.labels, validation.groups, most=settings.inner_folds)
     divided = replace(validation, folds=folds)
-    return fit_deployed(divided, ensemble_predictions(divided, settings), settings)
+    return fit_deployed(divided, ensemble_predictions(divided, settings, clinical), settings, clinical)

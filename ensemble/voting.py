@@ -9,6 +9,7 @@ from typing import Any, Self
 from scipy.special import softmax
 
 from cv_folds.arrays import FloatArray, IntArray, StrArray
+from cv_folds.clinical import ClinicalTable
 from cv_folds.errors import DataError
 from ensemble.settings import EnsembleSettings
 
@@ -29,11 +30,28 @@ class SoftVote:
     """Length of their last axis."""
 
     @classmethod
-    def fit(cls, logits: FloatArray, labels: IntArray, groups: StrArray, settings: EnsembleSettings) -> Self:  # noqa: ARG003
+    def fit(
+        cls,
+        logits: FloatArray,
+        labels: IntArray,  # noqa: ARG003
+        groups: StrArray,  # noqa: ARG003
+        settings: EnsembleSettings,  # noqa: ARG003
+        clinical: ClinicalTable | None = None,  # noqa: ARG003
+    ) -> Self:
         """Note the shape of `logits` ((n, n_backbones, n_classes)); the other arguments are not used."""
         return cls(n_backbones=logits.shape[1], n_classes=logits.shape[2])
 
-    def combine(self, logits: FloatArray) -> FloatArray:
+    def refit(
+        self,
+        logits: FloatArray,  # noqa: ARG002
+        labels: IntArray,  # noqa: ARG002
+        groups: StrArray,  # noqa: ARG002
+        clinical: ClinicalTable | None = None,  # noqa: ARG002
+    ) -> Self:
+        """Return itself: nothing was learned."""
+        return self
+
+    def combine(self, logits: FloatArray, clinical: ClinicalTable | None = None) -> FloatArray:  # noqa: ARG002
         """Return (n, n_classes) probabilities from (n, n_backbones, n_classes) logits."""
         assert logits.shape[1:] == (self.n_backbones, self.n_classes)
         probabilities: FloatArray = softmax(logits, axis=2).mean(axis=1)

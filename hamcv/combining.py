@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import hamcv
+from cv_folds.clinical import METADATA_FILE, read_clinical
 from cv_folds.errors import DataError, UsageError, list_rows
 from cv_folds.images import DECODER
 from cv_folds.out_of_fold import FoldLogits, OutOfFold, pool
@@ -159,13 +160,14 @@ def _combine_arm(run: Path, config: RunConfig, division: Division) -> Callable[[
         return pool(division.folds, parts, config.backbones, held_out=held_out)
 
     oof = pooled(LOGITS_FILE, division.folds.held_out)
+    clinical = read_clinical(run / METADATA_FILE, division.folds.image_ids)
     if division.folds.holdout:
         validation = pooled(VALIDATION_FILE, (VALIDATION,))
-        combined = holdout_predictions(validation, oof, config.ensemble)
-        deploy = partial(fit_on_validation, validation, config.ensemble)
+        combined = holdout_predictions(validation, oof, config.ensemble, clinical)
+        deploy = partial(fit_on_validation, validation, config.ensemble, clinical)
     else:
-        combined = ensemble_predictions(oof, config.ensemble)
-        deploy = partial(fit_deployed, oof, combined, config.ensemble)
+        combined = ensemble_predictions(oof, config.ensemble, clinical)
+        deploy = partial(fit_deployed, oof, combined, config.ensemble, clinical)
     combined.write_csv(division.arm.folder(run) / PREDICTIONS_FILE)
     return deploy
 

@@ -14,8 +14,10 @@ from sklearn.metrics import log_loss
 from cv_folds.errors import DataError
 from cv_folds.splits import torn_groups
 from ensemble.combiners import COMBINERS
+from ensemble.inner_folds import inner_folds
+from ensemble.penalised import ABSENT
 from ensemble.settings import CombinerName, EnsembleSettings
-from ensemble.stacking import ABSENT, FLOOR, Stack, choose_penalty, inner_folds
+from ensemble.stacking import FLOOR, Stack
 from ensemble.voting import SoftVote
 
 QUICK = EnsembleSettings(penalties=(1e-2, 1e-1, 1.0))
@@ -100,6 +102,25 @@ def test_malformed_parameters_are_refused_by_name(name, changes):
         COMBINERS[name].from_parameters(parameters)
 
 
+@pytest.mark.parametrize("name", COMBINERS)
+def test_a_refit_on_the_same_rows_is_the_fit(name):
+    oof = synthetic_oof(9)
+    combiner = COMBINERS[name].fit(oof.logits, oof.labels, oof.groups, QUICK)
+    again = combiner.refit(oof.logits, oof.labels, oof.groups)
+    np.testing.assert_array_equal(again.combine(oof.logits), combiner.combine(oof.logits))
+
+
+@pytest.mark.parametrize("name", COMBINERS)
+def test_a_refit_learns_from_its_own_rows_alone(name):
+    oof = synthetic_oof(9, n_lesions=90)
+    few = EnsembleSettings(penalties=(0.1,))
+    first, others = oof.folds == 0, oof.folds != 0
+    combiner = COMBINERS[name].fit(oof.logits[first], oof.labels[first], oof.groups[first], few)
+    again = combiner.refit(oof.logits[others], oof.labels[others], oof.groups[others])
+    alone = COMBINERS[name].fit(oof.logits[others], oof.labels[others], oof.groups[others], few)
+    np.testing.assert_array_equal(again.combine(oof.logits), alone.combine(oof.logits))
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_soft_vote_is_the_mean_of_softmaxes(seed):
     oof = synthetic_oof(seed, n_backbones=3)
@@ -126,7 +147,7 @@ def test_penalty_is_the_best_of_the_inner_cross_validation(seed):
         for fold in range(inner.max() + 1):
             rows[inner == fold] = reference_stack(oof, penalty, inner != fold)[inner == fold]
         losses[penalty] = log_loss(oof.labels, rows)
-    chosen = choose_penalty(oof.logits, oof.labels, oof.groups, settings)
+    chosen = Stack.fit(oof.logits, oof.labels, oof.groups, settings).regression.penalty
     assert losses[chosen] == pytest.approx(min(losses.values()), rel=1e-4)
     assert losses[chosen] < 0.99 * max(losses.values())
 
@@ -152,7 +173,7 @@ def test_a_class_with_one_lesion_can_be_fitted():
     oof = synthetic_oof(5)
     keep = (oof.labels != 0) | (oof.groups == oof.groups[oof.labels == 0][0])
     stack = Stack.fit(oof.logits[keep], oof.labels[keep], oof.groups[keep], QUICK)
-    assert stack.present.all()
+    assert stack.regression.present.all()
     assert_probabilities(stack.combine(oof.logits), (len(oof.labels), 3))
 
 
@@ -176,7 +197,7 @@ def test_a_constant_member_changes_nothing():
     alone = Stack.fit(oof.logits, oof.labels, oof.groups, settings).combine(oof.logits)
     beside = Stack.fit(wide, oof.labels, oof.groups, settings)
     np.testing.assert_allclose(beside.combine(wide), alone, rtol=0, atol=1e-6)
-    np.testing.assert_allclose(beside.coefficients[:, -3:], 0, atol=1e-9)
+    np.testing.assert_allclose(beside.regression.coefficients[:, -3:], 0, atol=1e-7)
 
 
 @pytest.mark.parametrize("shift", [1.0, 1000.0])
@@ -201,14 +222,15 @@ def test_identical_members_share_the_weight():
     oof = synthetic_oof(8)
     twice = np.repeat(oof.logits[:, :1], 2, axis=1)
     stack = Stack.fit(twice, oof.labels, oof.groups, EnsembleSettings(penalties=(1.0,)))
-    np.testing.assert_allclose(stack.coefficients[:, :3], stack.coefficients[:, 3:], atol=1e-5)
+    np.testing.assert_allclose(stack.regression.coefficients[:, :3], stack.regression.coefficients[:, 3:], atol=1e-5)
     vote = SoftVote.fit(twice, oof.labels, oof.groups, QUICK).combine(twice)
     np.testing.assert_allclose(vote, numpy_soft_vote(oof.logits[:, :1]), rtol=1e-12)
 
 
 def test_a_single_group_leaves_the_strongest_penalty():
     logits = np.random.default_rng(0).normal(size=(4, 1, 2))
-    assert choose_penalty(logits, np.array([0, 1, 0, 1]), np.array(["g"] * 4), QUICK) == 1e-2
+    groups = np.array(["g"] * 4)
+    assert Stack.fit(logits, np.array([0, 1, 0, 1]), groups, QUICK).regression.penalty == 1e-2
 
 
 @pytest.mark.parametrize(
