@@ -15,8 +15,8 @@ from cv_folds.arrays import FloatArray, IntArray, StrArray, frozen
 from cv_folds.errors import DataError
 from ensemble.calibration.logs import floored_logs
 from ensemble.calibration.stored import StoredParameters, read_parameters
+from ensemble.inner_folds import inner_folds
 from ensemble.settings import EnsembleSettings
-from ensemble.stacking import inner_folds
 
 _MOST_STEPS = 100
 _TOLERANCE = 1e-12
