@@ -14,7 +14,8 @@ from cv_folds.arrays import FloatArray, IntArray, StrArray, duplicates, frozen
 from cv_folds.errors import DataError, list_rows
 from cv_folds.files import write_atomically
 
-ModelKind: TypeAlias = Literal["backbone", "ensemble"]
+ModelKind: TypeAlias = Literal["backbone", "ensemble", "model"]
+"""``model`` is one from elsewhere, of which nothing is known."""
 
 ID_COLUMNS = ("image_id", "lesion_id", "group", "fold", "label")
 

@@ -23,6 +23,10 @@ _INTERVALS = (
 )
 
 
+FOR_STATISTICIANS = Paragraph(title="For a statistician.", text=f"Scores are computed once on all images. {_INTERVALS}")
+"""For predictions of one model that was not divided into folds."""
+
+
 def for_statisticians(*, holdout: bool) -> Paragraph:
     """Say what scores and intervals are of."""
     if holdout:
@@ -111,6 +115,25 @@ def method_notes(resamples: str, *, holdout: bool = False) -> tuple[Paragraph, .
     """
     return (
         *(_PARTS if holdout else _FOLDS),
+        *score_notes(resamples),
+        Paragraph(
+            title="Limits.",
+            text="For research only. One data set, divided within itself: nothing here shows how the networks do "
+            "on images from elsewhere. About half of the diagnoses in HAM10000 rest on histology, the others on "
+            "follow-up, expert consensus or confocal microscopy.",
+        ),
+    )
+
+
+def score_notes(resamples: str) -> tuple[Paragraph, ...]:
+    """Return the notes on scores and intervals, which hold wherever predictions come from.
+
+    Parameters
+    ----------
+    resamples : str
+        How many lesion resamples the intervals took, in words.
+    """
+    return (
         Paragraph(
             title="Intervals.",
             text=f"Percentile bootstrap over lesions, {resamples} resamples; the images of a drawn lesion stay "
@@ -129,11 +152,5 @@ def method_notes(resamples: str, *, holdout: bool = False) -> tuple[Paragraph, .
             title="Undefined values.",
             text="A value that cannot be computed, such as the precision of a class that was never predicted, is shown "
             "as n/a with the reason in a footnote. It is never counted as zero.",
-        ),
-        Paragraph(
-            title="Limits.",
-            text="For research only. One data set, divided within itself: nothing here shows how the networks do "
-            "on images from elsewhere. About half of the diagnoses in HAM10000 rest on histology, the others on "
-            "follow-up, expert consensus or confocal microscopy.",
         ),
     )

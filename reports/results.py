@@ -9,6 +9,12 @@ from typing import Any, Literal
 from cv_folds.leakage import Leakage
 from ensemble.predictions import ModelKind
 
+_SCORED_ON = {
+    "holdout": "the images of the test part",
+    "external": "the external images",
+    "given": "the given predictions",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
@@ -36,7 +42,7 @@ class ModelScores:
     name: str
     """Model name, as in ``predictions.csv``."""
     kind: ModelKind
-    """Backbone or ensemble."""
+    """Backbone, ensemble, or a model from elsewhere."""
     overall: Mapping[str, Estimate]
     """Metric name to estimate over all classes."""
     per_class: Mapping[str, Mapping[str, Estimate]]
@@ -133,8 +139,8 @@ class Evaluation:
     """Paired differences."""
     leakage: Leakage | None = None
     """What leaks in folds that were used although they leak: the scores are too good."""
-    protocol: Literal["cv", "holdout", "leakage"] = "cv"
-    """How the scored images were kept apart from training."""
+    protocol: Literal["cv", "holdout", "leakage", "external", "given"] = "cv"
+    """How the scored images were kept apart from training; ``external``: another data set, ``given``: not known."""
     repeats: Repeats | None = None
     """The spread over repetitions; None without."""
     inflation: Inflation | None = None
@@ -143,7 +149,7 @@ class Evaluation:
     @property
     def scored_on(self) -> str:
         """What the scores are of, for captions."""
-        return "the images of the test part" if self.protocol == "holdout" else "all out-of-fold predictions"
+        return _SCORED_ON.get(self.protocol, "all out-of-fold predictions")
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of ``metrics.json``."""

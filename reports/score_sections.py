@@ -88,12 +88,12 @@ def class_curves(curves: Curves, evaluation: Evaluation, looks: Looks, lead: str
 
 def calibration(curves: Curves, evaluation: Evaluation, looks: Looks) -> Section:
     """Show how often stated probabilities come true."""
-    ensembles = [name for name, scores in evaluation.models.items() if scores.kind == "ensemble"]
+    in_detail = [name for name, scores in evaluation.models.items() if scores.kind != "backbone"]
     return Section(
         name="calibration",
         title="Calibration",
         blocks=(
             reliability_figure(curves, evaluation, looks),
-            *(class_reliability_figure(curves, evaluation, looks[name], name) for name in ensembles),
+            *(class_reliability_figure(curves, evaluation, looks[name], name) for name in in_detail),
         ),
     )

@@ -70,18 +70,21 @@ def audit_note(folder: RunFolder) -> str | None:
     return f"Leakage checks failed: {'; '.join(failed)}. The scores may be too good." if failed else None
 
 
-def collapse_note(predictions: Predictions) -> str | None:
-    """Name the backbones whose most probable class is nearly always the same, or return None."""
+def collapse_note(
+    predictions: Predictions,
+    conclusion: str = "Such a network has learned next to nothing; look at its training curves.",
+) -> str | None:
+    """Name the single models whose most probable class is nearly always the same, or return None."""
     collapsed = []
     for name, probabilities in predictions.probabilities.items():
         named = np.bincount(probabilities.argmax(axis=1), minlength=len(predictions.classes))
-        if predictions.kinds[name] == "backbone" and named.max() > COLLAPSED_SHARE * named.sum():
+        if predictions.kinds[name] != "ensemble" and named.max() > COLLAPSED_SHARE * named.sum():
             collapsed.append(f"{name} ({predictions.classes[named.argmax()]})")
     if not collapsed:
         return None
     return (
         f"The most probable class is the same for more than {percent(COLLAPSED_SHARE)} of the images: "
-        f"{listing(collapsed)}. Such a network has learned next to nothing; look at its training curves."
+        f"{listing(collapsed)}. {conclusion}"
     )
 
 
@@ -172,9 +175,9 @@ def _best_sentence(evaluation: Evaluation, metric: str) -> str:
 
 
 def what_differs(evaluation: Evaluation) -> tuple[str, ...]:
-    """Say for the ensembles and the best backbone whether the data show a difference."""
+    """Say for the ensembles, the best backbone and models from elsewhere whether the data show a difference."""
     backbones = {name: scores.overall for name, scores in evaluation.models.items() if scores.kind == "backbone"}
-    worth_saying = {name for name, scores in evaluation.models.items() if scores.kind == "ensemble"}
+    worth_saying = {name for name, scores in evaluation.models.items() if scores.kind != "backbone"}
     if backbones:
         worth_saying.add(best_model(backbones))
     return tuple(

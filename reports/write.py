@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from cv_folds.errors import UsageError
 from cv_folds.files import write_atomically, write_text
 from ensemble.predictions import Predictions
 from reports.content import build_document
@@ -80,6 +81,22 @@ def write_document(folder: Path, document: Document, formats: Sequence[Literal["
             _write_bytes(path, render_pdf(document))
         written.append(path)
     return tuple(written)
+
+
+def refuse_other_content(folder: Path, *, marker: str) -> None:
+    """Raise `UsageError` unless a folder is new, empty, or holds `marker`, which an earlier report left there.
+
+    Writing removes figures of an earlier report; it shall not meet those of somebody else.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: is a file; name a folder")
+    content = sorted(path.name for path in folder.iterdir())
+    if content and (marker not in content or "run.json" in content):
+        raise UsageError(
+            f"{folder}: holds {', '.join(content[:5])} and no earlier evaluation; name a new or empty folder"
+        )
 
 
 def _write_bytes(path: Path, content: bytes) -> None:

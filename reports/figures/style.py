@@ -85,13 +85,13 @@ class ModelLook:
     marker: str
     """Matplotlib marker, a second key for those who do not tell the colours apart."""
     kind: ModelKind
-    """Backbone or ensemble; ensembles are drawn stronger."""
+    """Ensembles are drawn stronger."""
 
 
 def model_looks(kinds: Mapping[str, ModelKind]) -> dict[str, ModelLook]:
     """Give every model its own look, by its place among its kind."""
     looks: dict[str, ModelLook] = {}
-    seen = {"backbone": 0, "ensemble": 0}
+    seen = dict.fromkeys(kinds.values(), 0)
     for name, kind in kinds.items():
         colours = ENSEMBLE_COLOURS if kind == "ensemble" else BACKBONE_COLOURS
         markers = ENSEMBLE_MARKERS if kind == "ensemble" else BACKBONE_MARKERS
