@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from cv_folds.arrays import IntArray
+from cv_folds.arrays import IntArray, frozen
 from cv_folds.errors import JobFailedError
 from cv_folds.files import sha256, write_atomically, write_json
 from cv_folds.images import DECODER
@@ -28,13 +28,16 @@ from cv_folds.training.backbones import bfloat16_pays, build_backbone, count_par
 from cv_folds.training.checkpoint import CHECKPOINT_FOLDER, Checkpoints
 from cv_folds.training.compiled import compiled_like
 from cv_folds.training.course import EpochRow
+from cv_folds.training.features import MOST_IMAGES, FeatureStatistics, FoldDistances, estimate_statistics
 from cv_folds.training.history import event_writer, write_history
 from cv_folds.training.loop import Fitted, Means, fit
 from cv_folds.training.memory import keep_freed_memory
 from cv_folds.training.pixels import IMAGENET
-from cv_folds.training.predict import evaluation_batch_size, predict_logits
+from cv_folds.training.predict import Seen, evaluation_batch_size, predict_features
 from cv_folds.training.progress_file import progress_writer, remove_progress
 from cv_folds.training.record import (
+    DISTANCES_FILE,
+    FEATURES_FILE,
     HISTORY_FILE,
     LOGITS_FILE,
     MODEL_FILE,
@@ -124,6 +127,8 @@ class _Outcome:
     split: InnerSplit
     logits: FoldLogits
     validation: FoldLogits | None
+    statistics: FeatureStatistics
+    distances: FoldDistances
     bfloat16: bool
     micro_batch: int
     seconds: float
@@ -235,26 +240,37 @@ def _train_and_predict(spec: JobSpec, device: torch.device, checkpoints: Checkpo
             ),
         )
 
-        def predict(rows: IntArray, fold: int) -> FoldLogits:
+        def see(rows: IntArray) -> Seen:
             batch_size = evaluation_batch_size(micro_batch, device)
-            logits = predict_logits(model, view(rows), batch_size=batch_size, normalisation=IMAGENET)
+            return predict_features(model, view(rows), batch_size=batch_size, normalisation=IMAGENET)
+
+        def logits_of(seen: Seen, rows: IntArray, fold: int) -> FoldLogits:
             return FoldLogits(
                 backbone=spec.backbone,
                 fold=fold,
                 classes=spec.folds.classes,
                 image_ids=spec.folds.image_ids[rows],
-                logits=logits.double().numpy(),
+                logits=seen.logits.double().numpy(),
             )
 
+        statistics = estimate_statistics(see(_some_of(split.train, spec)).features)
         # The held-out fold appears here for the first and only time.
-        held_out = predict(np.flatnonzero(spec.folds.folds == spec.fold), spec.fold)
-        validation = predict(split.validation, VALIDATION) if spec.folds.holdout else None
+        rows = np.flatnonzero(spec.folds.folds == spec.fold)
+        held_out = see(rows)
+        validation = logits_of(see(split.validation), split.validation, VALIDATION) if spec.folds.holdout else None
     return _Outcome(
         model=model,
         fitted=fitted,
         split=split,
-        logits=held_out,
+        logits=logits_of(held_out, rows, spec.fold),
         validation=validation,
+        statistics=statistics,
+        distances=FoldDistances(
+            backbone=spec.backbone,
+            fold=spec.fold,
+            image_ids=spec.folds.image_ids[rows],
+            distances=frozen(statistics.distances(held_out.features).numpy()),
+        ),
         bfloat16=bfloat16,
         micro_batch=micro_batch,
         seconds=time.perf_counter() - start + fitted.seconds_before,
@@ -264,7 +280,9 @@ def _train_and_predict(spec: JobSpec, device: torch.device, checkpoints: Checkpo
 def _write(spec: JobSpec, outcome: _Outcome) -> JobRecord:
     _write_model(spec.folder / MODEL_FILE, outcome.model)
     outcome.logits.save(spec.folder / LOGITS_FILE)
-    files: tuple[str, ...] = RESULT_FILES
+    write_atomically(spec.folder / FEATURES_FILE, lambda partial: partial.write_bytes(outcome.statistics.to_bytes()))
+    outcome.distances.save(spec.folder / DISTANCES_FILE)
+    files: tuple[str, ...] = (*RESULT_FILES, FEATURES_FILE, DISTANCES_FILE)
     if outcome.validation is not None:
         outcome.validation.save(spec.folder / VALIDATION_FILE)
         files = (*files, VALIDATION_FILE)
@@ -308,6 +326,14 @@ def _initial_model(spec: JobSpec) -> nn.Module:
         load_weights(model, spec.weights)
     set_batch_norm_momentum(model, spec.settings.batch_norm_momentum)
     return model
+
+
+def _some_of(rows: IntArray, spec: JobSpec) -> IntArray:
+    """Return some of the training rows, in order, for the distribution of the features; always the same."""
+    if len(rows) <= MOST_IMAGES:
+        return rows
+    chosen: IntArray = np.sort(np.random.default_rng(_job_seed(spec)).choice(rows, MOST_IMAGES, replace=False))
+    return chosen
 
 
 def _job_seed(spec: JobSpec) -> int:

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 
 from cv_folds.training.exactness import exact_float32
+from cv_folds.training.features import tapped
 from cv_folds.training.pixels import Normalisation, normalise
 from cv_folds.training.view import ImageView
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What a network makes of some images; both tensors on the CPU."""
+
+    logits: torch.Tensor
+    """(n, n_classes) float32."""
+    features: torch.Tensor
+    """(n, d) float32, what the logits are made of."""
 
 
 def evaluation_batch_size(micro_batch: int, device: torch.device) -> int:
@@ -24,9 +38,24 @@ def predict_logits(model: nn.Module, view: ImageView, *, batch_size: int, normal
 
     Always in exact float32 and without autocast. Leaves the model in evaluation mode.
     """
+    return _run(model, view, batch_size, normalisation, lambda: None)
+
+
+def predict_features(model: nn.Module, view: ImageView, *, batch_size: int, normalisation: Normalisation) -> Seen:
+    """Return the logits of a view's images, as `predict_logits` does, and the features that they are made of."""
+    features: list[torch.Tensor] = []
+    with tapped(model) as tap:
+        logits = _run(model, view, batch_size, normalisation, lambda: features.append(tap.take().float()))
+    return Seen(logits=logits, features=torch.cat(features).cpu())
+
+
+def _run(
+    model: nn.Module, view: ImageView, batch_size: int, normalisation: Normalisation, after_batch: Callable[[], object]
+) -> torch.Tensor:
     model.eval()
     parts: list[torch.Tensor] = []
     with torch.inference_mode(), exact_float32(view.device):
-        batches = view.batches(torch.split(torch.arange(len(view)), batch_size))
-        parts.extend(model(normalise(pixels, normalisation)).float() for pixels in batches)
+        for pixels in view.batches(torch.split(torch.arange(len(view)), batch_size)):
+            parts.append(model(normalise(pixels, normalisation)).float())
+            after_batch()
     return torch.cat(parts).cpu()

@@ -18,6 +18,12 @@ RESULT_FILES = (MODEL_FILE, LOGITS_FILE, HISTORY_FILE)
 VALIDATION_FILE = "validation.npz"
 """The logits of the validation part of a fixed division: what combines the networks learns from them."""
 
+FEATURES_FILE, DISTANCES_FILE = "features.safetensors", "distances.npz"
+"""The distribution of the network's features over training images, and how far from it the held-out images lie."""
+
+OTHER_FILES = frozenset({VALIDATION_FILE, FEATURES_FILE, DISTANCES_FILE})
+"""Files that not every job leaves."""
+
 
 class JobRecord(BaseModel):
     """Content of ``job.json``."""
@@ -98,7 +104,7 @@ def verified_record(folder: Path, *, weights: bool = True) -> JobRecord | None:
         Without, the model's weights may be missing; if they are there, they must be those of the record.
     """
     record = read_record(folder)
-    if record is None or record.files.keys() - {VALIDATION_FILE} != set(RESULT_FILES):
+    if record is None or record.files.keys() - OTHER_FILES != set(RESULT_FILES):
         return None
     for name, checksum in record.files.items():
         path = folder / name

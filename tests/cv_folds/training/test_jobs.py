@@ -19,9 +19,10 @@ from cv_folds.out_of_fold import FoldLogits
 from cv_folds.splits import inner_split
 from cv_folds.training import jobs
 from cv_folds.training.backbones import build_backbone, count_parameters
+from cv_folds.training.features import FeatureStatistics, FoldDistances
 from cv_folds.training.jobs import JobSpec, finished, run_job
 from cv_folds.training.pixels import IMAGENET
-from cv_folds.training.predict import predict_logits
+from cv_folds.training.predict import predict_features, predict_logits
 from cv_folds.training.progress_file import PROGRESS_FILE
 from cv_folds.training.record import job_folder, read_record, verified_record
 from cv_folds.training.settings import TrainingSettings
@@ -29,7 +30,7 @@ from cv_folds.training.store import ResidentPixels
 from cv_folds.training.view import ImageView
 from cv_folds.training.weights import WeightsFile
 
-FILES = {"model.safetensors", "oof.npz", "history.csv"}
+FILES = {"model.safetensors", "oof.npz", "history.csv", "features.safetensors", "distances.npz"}
 
 
 @pytest.fixture(scope="module")
@@ -425,3 +426,22 @@ def test_the_precision_that_was_asked_for(done, precision):
 
 def test_job_folder():
     assert job_folder(Path("run"), "resnet50", 3) == Path("run/jobs/resnet50/fold-3")
+
+
+def test_the_features_are_those_of_training_images_only(done):
+    stored = FoldDistances.load(done.folder / "distances.npz")
+    held_out = done.folds.image_ids[done.folds.folds == done.fold]
+    assert stored.image_ids.tolist() == held_out.tolist()
+    statistics = FeatureStatistics.from_bytes((done.folder / "features.safetensors").read_bytes(), "features")
+    model = build_backbone(done.backbone, 3, image_size=32)
+    model.load_state_dict(load_file(done.folder / "model.safetensors"))
+    store = ResidentPixels(torch.from_numpy(np.load(done.pixels)))
+
+    def features(rows):
+        view = ImageView(store, torch.from_numpy(np.array(rows)), torch.zeros(len(rows), dtype=torch.int64))
+        return predict_features(model, view, batch_size=16, normalisation=IMAGENET).features
+
+    train = features(inner_split(done.folds, done.fold, parts=8, seed=0).train)
+    np.testing.assert_allclose(statistics.mean, train.double().mean(0), atol=1e-5)
+    expected = statistics.distances(features(np.flatnonzero(done.folds.folds == done.fold)))
+    np.testing.assert_allclose(stored.distances, expected, rtol=1e-3)
