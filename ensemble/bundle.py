@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from cv_folds.errors import DataError, UsageError, list_rows
 from cv_folds.files import sha256, write_json, write_text
 from cv_folds.images import DECODER
+from cv_folds.training_images import TRAINING_IMAGES_FILE, TrainingImages
 from ensemble.combiners import COMBINERS, Combiner
 from ensemble.conformal import PredictionSets
 from ensemble.crossfit import Deployed
@@ -51,6 +52,12 @@ class Bundle:
         """Return the weights file of a member."""
         return self.folder / member.file
 
+    def training_images(self) -> TrainingImages | None:
+        """Return what the members learned from; None when the bundle was made without that list."""
+        if self.manifest.training_data.images_sha256 is None:
+            return None
+        return TrainingImages.read_csv(self.folder / TRAINING_IMAGES_FILE)
+
 
 def write_bundle(
     folder: Path,
@@ -62,6 +69,7 @@ def write_bundle(
     scores: Mapping[str, float],
     member_files: Mapping[tuple[str, int], Path],
     caution: str | None = None,
+    training_images: Path | None = None,
 ) -> Bundle:
     """Write a bundle and read it back.
 
@@ -84,6 +92,8 @@ def write_bundle(
 
     caution : str, optional
         What a reader of the scores must know first, for the model card.
+    training_images : Path, optional
+        A list of `TrainingImages`, so that the ensemble is not tested on one of them elsewhere.
 
     Returns
     -------
@@ -102,6 +112,9 @@ def write_bundle(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
+        if training_images is not None:
+            shutil.copyfile(training_images, partial / TRAINING_IMAGES_FILE)
+            training_data = training_data.model_copy(update={"images_sha256": sha256(partial / TRAINING_IMAGES_FILE)})
         manifest = Manifest(
             schema=1,
             hamcv_version=hamcv_version,
@@ -163,6 +176,8 @@ def read_bundle(folder: Path) -> Bundle:
         )
     for member in manifest.members:
         _verify_member(folder, member)
+    if (digest := manifest.training_data.images_sha256) is not None:
+        _verify_content(folder / TRAINING_IMAGES_FILE, digest)
     combiner = _read_combiner(folder / MANIFEST, manifest)
     return Bundle(
         folder=folder,
@@ -218,9 +233,13 @@ def _verify_member(folder: Path, member: Member) -> None:
         raise DataError(f"{folder / MANIFEST}: {member.file!r} leads out of the folder; do not use this bundle")
     if path.suffix != ".safetensors":
         raise DataError(f"{folder / MANIFEST}: {member.file!r} is no safetensors file; do not use this bundle")
+    _verify_content(path, member.sha256)
+
+
+def _verify_content(path: Path, digest: str) -> None:
     if not path.is_file():
         raise DataError(f"{path} is missing; {_MEND}")
-    if sha256(path) != member.sha256:
+    if sha256(path) != digest:
         raise DataError(f"{path} is damaged: its SHA-256 is not that of {MANIFEST}; {_MEND}")
 
 

@@ -87,6 +87,8 @@ class TrainingData(BaseModel):
     """Number of lesions."""
     demo: bool
     """True for the generated demo set, whose scores say nothing about patients."""
+    images_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    """Checksum of the list of training images in the bundle; None without the list."""
 
 
 class Manifest(BaseModel):

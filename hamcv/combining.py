@@ -16,6 +16,7 @@ from cv_folds.out_of_fold import FoldLogits, OutOfFold, pool
 from cv_folds.splits import VALIDATION
 from cv_folds.training.pixels import IMAGENET
 from cv_folds.training.record import LOGITS_FILE, MODEL_FILE, VALIDATION_FILE, verified_record
+from cv_folds.training_images import TRAINING_IMAGES_FILE
 from ensemble.bundle import write_bundle
 from ensemble.crossfit import Deployed, ensemble_predictions, fit_deployed
 from ensemble.holdout import fit_on_validation, holdout_predictions
@@ -187,5 +188,7 @@ def _write_predictor(
         scores={name: estimate.value for name, estimate in overall.items() if estimate.value is not None},
         member_files={(job.backbone, job.fold): job.folder(run) / MODEL_FILE for job in jobs_of_main(config)},
         caution=None if evaluation.leakage is None else leakage_warning(evaluation.leakage),
+        # A run of an earlier version has none.
+        training_images=learned if (learned := run / TRAINING_IMAGES_FILE).is_file() else None,
     )
     return bundle.folder

@@ -17,6 +17,7 @@ from cv_folds.leakage import Audit, audit_folds, lesions_given
 from cv_folds.scheduling.outcome import JobOutcome, run_contained, succeeded
 from cv_folds.scheduling.threads import cpu_cores
 from cv_folds.training.jobs import finished
+from cv_folds.training_images import TRAINING_IMAGES_FILE, TrainingImages
 from ensemble.device import resolve_device
 from hamcv.arms import FOLDS_FILE, jobs_of
 from hamcv.config import RunConfig, read_config
@@ -76,10 +77,12 @@ def prepare(config: RunConfig, folder: Path, *, overwrite: bool, console: Consol
 
 
 def write_folds(folder: Path, found: Preflight) -> None:
-    """Write the ``folds.csv`` of every arm, ``metadata.csv`` and ``audit.json``."""
+    """Write the ``folds.csv`` of every arm, ``metadata.csv``, ``training_images.csv`` and ``audit.json``."""
     for division in found.divisions:
         division.folds.write_csv(division.arm.folder(folder) / FOLDS_FILE)
     ClinicalTable.of_dataset(found.dataset).write_csv(folder / METADATA_FILE)
+    learned = TrainingImages.of_folds(found.dataset, found.main, workers=cpu_cores())
+    learned.write_csv(folder / TRAINING_IMAGES_FILE)
     assert found.shared is not None
     audit = audit_folds(found.main, found.shared.merged, found.shared.doubtful, found.shared.checks)
     audit.with_check(lesions_given(found.dataset)).write(folder / AUDIT_FILE)

@@ -11,6 +11,7 @@ FILES = (
     "config.toml",
     "folds.csv",
     "metadata.csv",
+    "training_images.csv",
     "predictions.csv",
     "report.html",
     "report.pdf",

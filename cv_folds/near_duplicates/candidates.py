@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -44,6 +44,7 @@ def find_candidates(
     *,
     workers: int,
     on_image: Callable[[], object] = lambda: None,
+    n_asking: int | None = None,
 ) -> Candidates:
     """Let every feature vote for the images of its nearest neighbours.
 
@@ -59,6 +60,8 @@ def find_candidates(
         Threads; the result does not depend on their number.
     on_image : callable
         Called after each image, from any thread.
+    n_asking : int, optional
+        Only the first so many images vote, and only for the others; when not given, all vote for all.
 
     Returns
     -------
@@ -66,17 +69,21 @@ def find_candidates(
         Sorted by `a`, then `b`.
     """
     image_of = collection.image_of()
-    file = build_inverted_file(collection.descriptors, owners[image_of], settings)
+    last = collection.n_images if n_asking is None else n_asking
+    # Where all vote for all, every feature answers; else those behind the ones that ask.
+    asked = 0 if n_asking is None else int(collection.starts[n_asking])
+    file = build_inverted_file(collection.descriptors[asked:], owners[image_of[asked:]], settings)
+    file = replace(file, features=file.features + asked)
 
     def vote(first: int) -> Candidates:
-        images = range(first, min(first + IMAGES_AT_A_TIME, collection.n_images))
+        images = range(first, min(first + IMAGES_AT_A_TIME, last))
         found = _vote(collection, file, image_of, owners, images, settings)
         for _ in images:
             on_image()
         return found
 
     with ThreadPoolExecutor(workers) as pool:
-        found = list(pool.map(vote, range(0, collection.n_images, IMAGES_AT_A_TIME)))
+        found = list(pool.map(vote, range(0, last, IMAGES_AT_A_TIME)))
     return _each_once(found)
 
 

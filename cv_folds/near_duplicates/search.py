@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -121,11 +121,22 @@ def near_duplicates(
         When the cache cannot be written.
     """
     settings = SearchSettings() if settings is None else settings
-    file = root / "near-duplicates" / f"{dataset.name}-{_key(dataset, settings)}.json"
+    file = root / "near-duplicates" / f"{dataset.name}-{search_key([dataset], settings)}.json"
+    return kept(file, lambda: search(dataset, settings, workers=workers, on_step=on_step))
+
+
+def kept(file: Path, make: Callable[[], tuple[FoundPair, ...]]) -> tuple[FoundPair, ...]:
+    """Return the pairs in `file`, or make them and write it.
+
+    Raises
+    ------
+    HamcvError
+        When the file cannot be written.
+    """
     # A file of another form was not written by this version: it is written again.
     with suppress(OSError, ValidationError):
         return _Stored.model_validate_json(file.read_text(encoding="utf-8")).pairs
-    pairs = search(dataset, settings, workers=workers, on_step=on_step)
+    pairs = make()
     try:
         write_text(file, _Stored(pairs=pairs).model_dump_json(indent=1) + "\n")
     except OSError as error:
@@ -139,8 +150,12 @@ def near_duplicates(
 def search(dataset: LesionDataset, settings: SearchSettings, *, workers: int, on_step: OnStep) -> tuple[FoundPair, ...]:
     """Do the search of `near_duplicates` without looking for an earlier result."""
     _, owners = np.unique(dataset.lesion_ids, return_inverse=True)
-    evidence = examine(dataset, owners, settings, workers=workers, on_step=on_step)
-    images = dataset.image_ids.tolist()
+    evidence = examine(dataset.paths, owners, settings, workers=workers, on_step=on_step)
+    return judge(evidence, dataset.image_ids.tolist())
+
+
+def judge(evidence: Sequence[Evidence], images: Sequence[str]) -> tuple[FoundPair, ...]:
+    """Return the confirmed and doubtful pairs, the strongest first; `images` are the ids by number."""
     odds = log_odds(evidence)
     found = []
     # Of equal odds the first pair first: the evidence is in the order of the images.
@@ -169,40 +184,42 @@ def search(dataset: LesionDataset, settings: SearchSettings, *, workers: int, on
 
 
 def examine(
-    dataset: LesionDataset,
+    paths: Sequence[Path],
     owners: IntArray,
     settings: SearchSettings,
     *,
     workers: int,
     on_step: OnStep,
+    n_asking: int | None = None,
 ) -> list[Evidence]:
     """Return the evidence on all pairs of images of different owners that are worth a comparison of pixels.
 
     Parameters
     ----------
-    dataset : LesionDataset
-        Whose images to compare.
+    paths : sequence of Path
+        The n images to compare.
     owners : (n,) int array
         The lesion of each image; with a number of its own for each image, pairs of one lesion are compared too, which
         is how the search itself is measured.
     settings, workers, on_step
         As for `near_duplicates`.
+    n_asking : int, optional
+        Compare only the first so many images with the others.
     """
     with one_thread_a_call(), threadpool_limits(1):
-        collection = collect(
-            dataset.paths, settings, workers=workers, on_image=_counter(on_step, "finding points", len(dataset))
-        )
+        collection = collect(paths, settings, workers=workers, on_image=_counter(on_step, "finding points", len(paths)))
         candidates = find_candidates(
             collection,
             owners,
             settings,
             workers=workers,
-            on_image=_counter(on_step, "looking for similar images", len(dataset)),
+            on_image=_counter(on_step, "looking for similar images", len(paths) if n_asking is None else n_asking),
+            n_asking=n_asking,
         )
         return gather_evidence(
             collection,
             candidates,
-            dataset.paths,
+            paths,
             settings,
             workers=workers,
             on_pair=_counter(on_step, "comparing pairs", len(candidates)),
@@ -215,10 +232,12 @@ def _counter(on_step: OnStep, stage: str, total: int) -> Callable[[], object]:
     return lambda: on_step(stage, next(numbers), total)
 
 
-def _key(dataset: LesionDataset, settings: SearchSettings) -> str:
-    parts = (dataset.fingerprint, settings.model_dump_json(), DECODER, cv2.__version__, str(ALGORITHM))
+def search_key(datasets: Sequence[LesionDataset], settings: SearchSettings) -> str:
+    """Return what names the result of a search over these images in the cache."""
+    fingerprints = (dataset.fingerprint for dataset in datasets)
+    parts = (*fingerprints, settings.model_dump_json(), DECODER, cv2.__version__, str(ALGORITHM))
     digest = hashlib.sha256("\x1f".join(parts).encode())
-    for path in dataset.paths:
+    for path in (path for dataset in datasets for path in dataset.paths):
         # A file that vanished since the metadata were read is reported when it is decoded.
         with suppress(FileNotFoundError):
             digest.update(f" {path.stat().st_mtime_ns}".encode())

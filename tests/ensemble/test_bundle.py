@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from ensemble_samples import BACKBONES, CLASSES, synthetic_oof, write_members
 
+from cv_folds.arrays import frozen
 from cv_folds.errors import DataError, UsageError
 from cv_folds.files import sha256
+from cv_folds.training_images import TrainingImages
 from ensemble.bundle import read_bundle, write_bundle
 from ensemble.manifest import TrainingData
 from ensemble.model_card import model_card
@@ -48,10 +50,31 @@ def test_manifest_has_the_documented_form(bundle):
         "preprocessing": ["decoder", "image_size", "mean", "std"],
         "combiner": ["backbones", "name", "parameters"],
         "prediction_set": ["coverage", "method", "threshold"],
-        "training_data": ["demo", "fingerprint", "n_images", "n_lesions", "name"],
+        "training_data": ["demo", "fingerprint", "images_sha256", "n_images", "n_lesions", "name"],
     }
     for member in content["members"]:
         assert member["sha256"] == sha256(bundle / member["file"])
+
+
+def test_the_list_of_training_images_travels_and_is_verified(tmp_path, make_bundle):
+    assert read_bundle(make_bundle(tmp_path / "without")).training_images() is None
+    learned = TrainingImages(
+        image_ids=frozen(["a", "b"], np.str_),
+        lesion_ids=frozen(["l", ""], np.str_),
+        digests=frozen(["0" * 64, "1" * 64], np.str_),
+    )
+    learned.write_csv(tmp_path / "list.csv")
+    bundle = make_bundle(tmp_path / "with", training_images=tmp_path / "list.csv")
+    back = read_bundle(bundle).training_images()
+    for name, values in vars(learned).items():
+        np.testing.assert_array_equal(getattr(back, name), values)
+    file = bundle / "training_images.csv"
+    file.write_text(file.read_text().replace("a,l", "c,l"))
+    with pytest.raises(DataError, match=r"training_images\.csv is damaged: its SHA-256"):
+        read_bundle(bundle)
+    file.unlink()
+    with pytest.raises(DataError, match=r"training_images\.csv is missing"):
+        read_bundle(bundle)
 
 
 def test_members_are_linked_and_copied_where_that_fails(tmp_path, make_bundle, monkeypatch):

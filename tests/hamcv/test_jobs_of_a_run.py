@@ -35,9 +35,9 @@ def test_an_array_of_jobs_gives_what_one_run_gives(
     assert "6 jobs" in screen.out
     assert "from 0 to 5" in screen.out
     assert {path.name for path in out.iterdir()} == {
-        ".lock", "config.toml", "folds.csv", "metadata.csv", "audit.json",
+        ".lock", "config.toml", "folds.csv", "metadata.csv", "training_images.csv", "audit.json",
     }  # fmt: skip
-    for name in ("folds.csv", "metadata.csv"):
+    for name in ("folds.csv", "metadata.csv", "training_images.csv"):
         assert (out / name).read_bytes() == (tiny_run / name).read_bytes(), name
 
     for index in range(6):
