@@ -10,7 +10,12 @@ from cv_folds.arrays import FloatArray, IntArray
 from cv_folds.errors import DataError
 from ensemble.predictions import Predictions
 from reports.comparisons import compare
-from reports.intervals import bootstrap, centred_interval, percentile_interval
+from reports.further_estimates import measure_level
+from reports.intervals import centred_interval, percentile_interval
+from reports.lesions import by_lesion
+from reports.level_resamples import bootstrap_levels
+from reports.levels import Levels, Unit
+from reports.malignant import THRESHOLDS, malignant_classes
 from reports.metrics import CLASS_METRICS, OVERALL_METRICS, Scores, score_images
 from reports.results import Estimate, Evaluation, ModelScores
 from reports.settings import ReportSettings
@@ -43,11 +48,22 @@ def evaluate(
     """
     if not len(predictions.image_ids) or not predictions.probabilities:
         raise DataError("there are no predictions to evaluate; run every job first")
-    resampled = bootstrap(predictions, resamples=settings.resamples, generator=generator)
-    models = {
-        model: _model_scores(model, predictions, probabilities, resampled[model])
-        for model, probabilities in predictions.probabilities.items()
+    lesions = by_lesion(predictions)
+    tables: dict[Unit, Predictions] = {"image": predictions}
+    if isinstance(lesions, Predictions):
+        tables["lesion"] = lesions
+    classes = malignant_classes(predictions.classes, settings.malignant)
+    full = bootstrap_levels(tables, classes.malignant, resamples=settings.resamples, generator=generator)
+    resampled = {model: scores.scores for model, scores in full["image"].items()}
+    basic = {
+        unit: {
+            model: _model_scores(model, table, probabilities, full[unit][model].scores)
+            for model, probabilities in table.probabilities.items()
+        }
+        for unit, table in tables.items()
     }
+    levels = {unit: measure_level(unit, table, basic[unit], full[unit], classes) for unit, table in tables.items()}
+    models = basic["image"]
     return Evaluation(
         classes=predictions.classes,
         n_images=len(predictions.image_ids),
@@ -55,6 +71,13 @@ def evaluate(
         demo=demo,
         models=models,
         comparisons=compare({model: scores.overall for model, scores in models.items()}, resampled, predictions.kinds),
+        levels=Levels(
+            malignant_classes=classes.names,
+            thresholds=THRESHOLDS,
+            by_image=levels["image"],
+            by_lesion=levels.get("lesion"),
+            no_lesions=lesions if isinstance(lesions, str) else None,
+        ),
     )
 
 

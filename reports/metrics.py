@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from cv_folds.arrays import FloatArray, IntArray
 from reports.confusion_metrics import confusion_metrics
-from reports.group_sums import GroupSums, sum_groups
-from reports.ranking import Ranking, rank, ranking_metrics
+from reports.group_sums import GroupSums, Totals, sum_groups
+from reports.ranking import Ranking, descend, rank, ranking_metrics
 
 OVERALL_METRICS = (
     "accuracy",
@@ -72,11 +72,21 @@ class ScoreTable:
             class's probability for a class (Naeini et al., AAAI 2015; bins as in `reports.equal_mass`). One-vs-rest
             areas: Hanley and McNeil, Radiology 143 (1982) 29-36.
         """
-        totals = self.sums.totals(counts.astype(np.float64))
+        return self.score_totals(self.sums.totals(counts.astype(np.float64)), np.ascontiguousarray(counts.T))
+
+    def score_totals(self, totals: Totals, by_group: NDArray[np.int32]) -> Scores:
+        """Compute all metrics from sums that are there already.
+
+        Parameters
+        ----------
+        totals : Totals
+            Of the resamples.
+        by_group : (n_groups, r) array of int32, C order
+            How often each group is in each of them.
+        """
         images = totals.confusion.sum(axis=(1, 2))
         matrix = confusion_metrics(totals.confusion)
-        by_group = np.ascontiguousarray(counts.T)
-        ranked = [ranking_metrics(ranking, by_group) for ranking in self.rankings]
+        ranked = [ranking_metrics(ranking, descend(ranking, by_group)) for ranking in self.rankings]
         auc = np.stack([part.auc for part in ranked], axis=1)
         overall = {
             "accuracy": matrix.accuracy,

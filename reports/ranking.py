@@ -79,8 +79,26 @@ def _count(rows: IntArray, columns: IntArray, n_rows: int, n_columns: int) -> An
     return csr_array((ones, (rows, columns)), shape=(n_rows, n_columns), dtype=np.int32)
 
 
-def ranking_metrics(ranking: Ranking, counts: NDArray[np.int32]) -> RankingMetrics:
-    """Compute area under the ROC curve and average precision of every resample.
+@dataclass(frozen=True, kw_only=True)
+class Descent:
+    """What lies at and above each run, from the highest score down, in r resamples."""
+
+    hits: FloatArray
+    """(r, k) images of the class in the run."""
+    found: FloatArray
+    """(r, k) images of the class in the run or above."""
+    false_alarms: FloatArray
+    """(r, k) images of the other classes with the score of the run or above."""
+    tied: FloatArray
+    """(r, m) images of the other classes with just the score of the run, for each of `Ranking.tied_runs`."""
+    n_class: FloatArray
+    """(r,) images of the class."""
+    n_rest: FloatArray
+    """(r,) images of the other classes."""
+
+
+def descend(ranking: Ranking, counts: NDArray[np.int32]) -> Descent:
+    """Sum along the order of the scores in every resample.
 
     Parameters
     ----------
@@ -88,23 +106,46 @@ def ranking_metrics(ranking: Ranking, counts: NDArray[np.int32]) -> RankingMetri
         From `rank`.
     counts : (n_groups, r) array of int32, C order
         How often each group is in each resample.
+    """
+    hits = _by_resample(ranking.of_class @ counts)
+    through = np.cumsum(_by_resample(ranking.of_rest @ counts), axis=1, dtype=np.int32)
+    return Descent(
+        hits=hits.astype(np.float64),
+        found=np.cumsum(hits, axis=1, dtype=np.int32).astype(np.float64),
+        false_alarms=through[:, :-1].astype(np.float64),
+        tied=_by_resample(ranking.tied_rest @ counts).astype(np.float64),
+        n_class=hits.sum(axis=1, dtype=np.float64),
+        n_rest=through[:, -1].astype(np.float64),
+    )
+
+
+def _by_resample(counts: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Put each resample's counts side by side: whole numbers there add up twenty times as fast."""
+    return np.ascontiguousarray(counts.T)
+
+
+def ranking_metrics(ranking: Ranking, descent: Descent) -> RankingMetrics:
+    """Compute area under the ROC curve and average precision of every resample.
+
+    Parameters
+    ----------
+    ranking : Ranking
+        From `rank`.
+    descent : Descent
+        From `descend`.
 
     Returns
     -------
     RankingMetrics
         Equal to scikit-learn's ``roc_auc_score`` and ``average_precision_score`` on the repeated rows.
     """
-    hits = (ranking.of_class @ counts).astype(np.float64)
-    false_alarms = (ranking.of_rest @ counts).astype(np.float64)
-    np.cumsum(false_alarms, axis=0, out=false_alarms)
-    n_class, n_rest = hits.sum(axis=0), false_alarms[-1]
-    through = false_alarms[:-1]
+    hits, through = descent.hits, descent.false_alarms
     # Pairs in which the image of the other class scores higher or the same; the same counts half.
-    lost = np.einsum("kr,kr->r", hits, through)
-    lost -= np.einsum("mr,mr->r", hits[ranking.tied_runs], ranking.tied_rest @ counts) / 2
-    found = np.cumsum(hits, axis=0)
-    precision = found / np.maximum(found + through, 1)
+    lost = np.einsum("rk,rk->r", hits, through)
+    lost -= np.einsum("rm,rm->r", hits[:, ranking.tied_runs], descent.tied) / 2
+    precision = descent.found / np.maximum(descent.found + through, 1)
+    pairs = descent.n_class * descent.n_rest
     return RankingMetrics(
-        auc=ratio(n_class * n_rest - lost, n_class * n_rest),
-        average_precision=ratio(np.einsum("kr,kr->r", hits, precision), n_class),
+        auc=ratio(pairs - lost, pairs),
+        average_precision=ratio(np.einsum("rk,rk->r", hits, precision), descent.n_class),
     )

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from cv_folds.leakage import Leakage
 from ensemble.predictions import ModelKind
+
+if TYPE_CHECKING:
+    # It is made of the estimates below.
+    from reports.levels import Levels
 
 _SCORED_ON = {
     "holdout": "the images of the test part",
@@ -145,6 +149,8 @@ class Evaluation:
     """The spread over repetitions; None without."""
     inflation: Inflation | None = None
     """What image-level folds make of the scores; None when they were not tried."""
+    levels: Levels | None = None
+    """All metrics, per image and per lesion; None when only those of `models` were computed."""
 
     @property
     def scored_on(self) -> str:
@@ -172,6 +178,8 @@ class Evaluation:
                 for comparison in self.comparisons
             ],
         }
+        if self.levels is not None:
+            content |= self.levels.to_json()
         if self.leakage is not None:
             content["allowed_leakage"] = self.leakage.model_dump(mode="json")
         if self.repeats is not None:

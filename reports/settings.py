@@ -16,3 +16,6 @@ class ReportSettings(BaseModel):
     """Number of lesion resamples behind every interval."""
     formats: tuple[Literal["html", "pdf"], ...] = ("html", "pdf")
     """Which report files are written."""
+    malignant: tuple[str, ...] = ("mel", "bcc", "akiec", "ak", "scc")
+    """Classes that count as malignant; names that the data do not have are passed over. The default fits HAM10000,
+    where akiec stands for actinic keratoses and Bowen's disease, and of ISIC 2019, which has ak and scc."""
