@@ -43,13 +43,15 @@ def decode_rgb(source: ImageSource) -> Image.Image:
     Returns
     -------
     PIL.Image.Image
-        Mode ``RGB``.
+        Mode ``RGB``. Greyscale, palettes and CMYK are converted as Pillow does, 16-bit channels are divided by 257 (so
+        that 65535 becomes 255), and what is transparent is laid on white.
 
     Raises
     ------
     DataError
-        When a file is missing, truncated, too large or no image, has more than 8 bits a channel, or an array is
-        empty or has another shape or dtype.
+        When a file is missing, truncated, too large or no image, has 12-bit, 32-bit integer or floating-point
+        channels, or an
+        array is empty or has another shape or dtype.
     """
     if isinstance(source, str | Path):
         return _decode_file(Path(source))
@@ -115,9 +117,9 @@ def check_image(path: Path) -> tuple[int, int]:
 
     def check(image: Image.Image) -> tuple[int, int]:
         width, height = image.size
+        _refuse_unknown_range(image, str(path))
         image.draft("RGB", (max(width // 8, 1), max(height // 8, 1)))
         image.load()
-        _refuse_deep_pixels(image, str(path))
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) in _LYING
         return (height, width) if turned else (width, height)
 
@@ -149,12 +151,20 @@ def _naming(source: str) -> Iterator[None]:
 
 
 def _to_rgb(image: Image.Image, source: str) -> Image.Image:
-    _refuse_deep_pixels(image, source)
+    _refuse_unknown_range(image, source)
     turned = ImageOps.exif_transpose(image)
+    if turned.mode.startswith("I;16"):
+        # Rounded; of 16-bit colours Pillow itself keeps the high byte, which differs by one level at most.
+        turned = Image.fromarray(((np.asarray(turned).astype(np.uint32) + 128) // 257).astype(np.uint8))
+    if turned.has_transparency_data:
+        colours = turned.convert("RGBA")
+        turned = Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours)
     return turned if turned.mode == "RGB" else turned.convert("RGB")
 
 
-def _refuse_deep_pixels(image: Image.Image, source: str) -> None:
-    if image.mode.startswith(("I", "F")):
-        # Pillow would cut such values at 255: a white image.
-        raise DataError(f"{source}: pixels of Pillow's mode {image.mode}; save it with 8 bits a channel")
+def _refuse_unknown_range(image: Image.Image, source: str) -> None:
+    twelve_bits = image.mode == "I;16" and any("I;12" in str(tile) for tile in getattr(image, "tile", ()))
+    if image.mode in ("I", "F") or twelve_bits:
+        # Nobody knows which of these numbers is white; Pillow would cut them at 255: a white image.
+        kind = "I;12" if twelve_bits else image.mode
+        raise DataError(f"{source}: pixels of Pillow's mode {kind}; save it with 8 or 16 bits a channel")

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import re
+import struct
 import warnings
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from PIL import Image, ImageOps
 
 from cv_folds import images
 from cv_folds.errors import DataError
-from cv_folds.images import decode_rgb, image_size, to_pixels
+from cv_folds.images import check_image, decode_rgb, image_size, to_pixels
 
 
 def test_one_image_in_every_form_gives_the_same_pixels(tmp_path):
@@ -45,15 +47,79 @@ def test_every_eight_bit_mode_becomes_rgb(tmp_path, mode):
     assert np.array(decode_rgb(grey)).tolist() == np.full((4, 5, 3), 255).tolist()
 
 
-@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
-def test_deeper_pixels_are_refused_instead_of_cut_to_white(tmp_path, dtype):
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_values_without_a_known_white_are_refused_instead_of_cut(tmp_path, dtype):
     deep = Image.fromarray((np.arange(20).reshape(4, 5) * 1000).astype(dtype))
     path = tmp_path / "deep.tif"
     deep.save(path)
-    with pytest.raises(DataError, match=re.escape(f"{path}: ") + ".*8 bits a channel"):
-        decode_rgb(path)
-    with pytest.raises(DataError, match="8 bits a channel"):
+    for check in (decode_rgb, check_image):
+        with pytest.raises(DataError, match=re.escape(f"{path}: ") + ".*8 or 16 bits a channel"):
+            check(path)
+    with pytest.raises(DataError, match="8 or 16 bits a channel"):
         decode_rgb(deep)
+
+
+def test_twelve_bits_are_not_taken_for_sixteen(tmp_path):
+    path = tmp_path / "deep.tif"
+    Image.fromarray(np.arange(16, dtype=np.uint16).reshape(4, 4)).save(path)
+    content = bytearray(path.read_bytes())
+    bits = content.index(struct.pack("<HHIH", 258, 3, 1, 16))
+    content[bits + 8] = 12
+    path.write_bytes(content)
+    for check in (decode_rgb, check_image):
+        with pytest.raises(DataError, match=re.escape(f"{path}: ") + ".*I;12"):
+            check(path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_sixteen_bit_grey_is_divided_by_257(tmp_path, suffix):
+    values = np.random.default_rng(0).integers(65536, size=(30, 40), dtype=np.uint16)
+    values[0, :3] = (0, 257 * 9, 65535)
+    path = tmp_path / f"deep{suffix}"
+    image = Image.fromarray(values)
+    image.save(path)
+    expected = np.rint(values / 257).astype(np.uint8)
+    for source in (path, image):
+        pixels = np.array(decode_rgb(source))
+        for channel in range(3):
+            np.testing.assert_array_equal(pixels[..., channel], expected)
+    assert check_image(path) == (40, 30)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_sixteen_bit_colours_are_those_of_eight_bits(tmp_path, suffix, channels):
+    colours = np.random.default_rng(1).integers(256, size=(30, 40, channels), dtype=np.uint8)
+    colours[..., 3:] = 255
+    path = tmp_path / f"deep{suffix}"
+    assert cv2.imwrite(str(path), colours.astype(np.uint16) * 257)
+    np.testing.assert_array_equal(np.array(decode_rgb(path)), colours[..., 2::-1])
+
+
+def test_what_is_transparent_is_laid_on_white(tmp_path):
+    rng = np.random.default_rng(2)
+    colours = rng.integers(256, size=(6, 5, 4), dtype=np.uint8)
+    colours[0, 0, 3], colours[0, 1, 3] = 0, 255
+    image = Image.fromarray(colours)
+    image.save(tmp_path / "image.png")
+    share = colours[..., 3:] / 255
+    expected = colours[..., :3] * share + 255 * (1 - share)
+    for source in (image, tmp_path / "image.png"):
+        pixels = np.array(decode_rgb(source))
+        assert abs(pixels - expected).max() <= 1
+        assert pixels[0, 0].tolist() == [255] * 3
+        assert pixels[0, 1].tolist() == colours[0, 1, :3].tolist()
+    grey = np.array(decode_rgb(Image.fromarray(colours[..., [0, 3]])))
+    assert abs(grey - (colours[..., :1] * share + 255 * (1 - share))).max() <= 1
+
+
+def test_a_palette_keeps_its_colours_and_its_transparent_one_becomes_white(tmp_path):
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 200, 100, 0])
+    image.putpixel((1, 0), 1)
+    assert np.array(decode_rgb(image)).tolist() == [[[10, 20, 30], [200, 100, 0]]]
+    image.save(tmp_path / "image.png", transparency=0)
+    assert np.array(decode_rgb(tmp_path / "image.png")).tolist() == [[[255, 255, 255], [200, 100, 0]]]
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".tif"])
