@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,23 +15,12 @@ from cv_folds.images import ImageSource
 from ensemble.bundle import MANIFEST, Bundle, read_bundle
 from ensemble.device import resolve_device
 from ensemble.disagreement import spread_of
-from ensemble.inputs import Images, each_image, pixels_of
+from ensemble.inputs import Images, read_images
 from ensemble.members import Members
+from ensemble.passes import Batch, passes
 from ensemble.pipeline import probabilities_of
 from ensemble.prediction import Prediction
-from ensemble.views import MOST_VIEWS, turned
-
-_BATCH = {"cpu": 1, "cuda": 32}
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Batch:
-    """What the members say about one batch, blanks included."""
-
-    logits: FloatArray
-    """(batch, n_views, n_folds, n_backbones, n_classes), always of one shape."""
-    n_images: int
-    """How many of the first rows are images; the others are blanks."""
+from ensemble.views import AS_IT_IS, Views
 
 
 class EnsemblePredictor:
@@ -44,28 +32,31 @@ class EnsemblePredictor:
         A verified bundle.
     device : torch.device
         Where the members run, in float32.
-    views : int
-        Turned and mirrored views of every image, 1 to 8, whose results are averaged (test-time augmentation);
-        the first is the image as it is.
+    views : Views
+        Turned and mirrored views of every image, whose results are averaged (test-time augmentation).
 
     Notes
     -----
     The members of each fold go through the combiner together, and the results of all folds are averaged.
 
     The same image gives the same numbers whatever else is in the call: members and combiner always see batches of
-    one fixed shape (1 image on a CPU, 32 on a CUDA device, filled up with blanks). On a CPU this holds bit by bit.
+    one fixed shape (1 image on a CPU, 32 on a CUDA device, filled up with blanks). On a CPU this holds bit by bit,
+    with any number of cores, since every member is computed by one thread.
+
+    Files are decoded, and the next images computed, while the caller works on a result. What is held does not grow
+    with the number of images.
     """
 
-    def __init__(self, bundle: Bundle, device: torch.device, *, views: int = 1) -> None:
-        if not 1 <= views <= MOST_VIEWS:
-            raise UsageError(f"{views} views: give a number from 1 to {MOST_VIEWS}")
+    def __init__(self, bundle: Bundle, device: torch.device, *, views: Views = AS_IT_IS) -> None:
         self.bundle = bundle
         self.device = device
         self._views = views
         self._members = Members(bundle, device)
 
     @classmethod
-    def load(cls, path: str | Path, device: str = "auto", *, views: int = 1) -> EnsemblePredictor:
+    def load(
+        cls, path: str | Path, device: str = "auto", *, views: int = 1, spins: int = 0, seed: int = 0
+    ) -> EnsemblePredictor:
         """Load a predictor.
 
         Parameters
@@ -75,16 +66,20 @@ class EnsemblePredictor:
         device : str
             ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         views : int
-            Views of every image for test-time augmentation, 1 to 8.
+            Quarter turns and mirror images of every image for test-time augmentation, 1 to 8; 1 is the image itself.
+        spins : int
+            Turns by random angles that are averaged with them, 0 to 64.
+        seed : int
+            Of the random angles, which are the same for every image.
 
         Raises
         ------
         DataError
             When there is no bundle, or it is damaged.
         UsageError
-            When there is no such device, or `views` is out of range.
+            When there is no such device, or a number of views is out of range.
         """
-        target = resolve_device(device)
+        target, seen = resolve_device(device), Views(turns=views, spins=spins, seed=seed)
         path = Path(path)
         if not path.is_dir():
             raise DataError(f"{path}: no such folder; give a run folder or a bundle")
@@ -94,7 +89,7 @@ class EnsemblePredictor:
                 f"{path} is neither a bundle (no {MANIFEST}) nor a finished run (no predictor folder); finish the run "
                 "with `hamcv run`"
             )
-        return cls(read_bundle(folder), target, views=views)
+        return cls(read_bundle(folder), target, views=seen)
 
     @property
     def classes_(self) -> StrArray:
@@ -120,8 +115,8 @@ class EnsemblePredictor:
         """
         manifest = self.bundle.manifest
         empty = np.empty((0, manifest.n_folds, len(manifest.combiner.backbones), len(manifest.classes)))
-        batches = self._batches(images, views=1)
-        return np.concatenate([empty, *(batch.logits[: batch.n_images, 0] for batch in batches)])
+        batches = _all_read(self._batches(images, AS_IT_IS))
+        return np.concatenate([empty, *(batch.logits[: batch.n_read, 0] for batch in batches)])
 
     def predict_proba(self, images: Images) -> FloatArray:
         """Return class probabilities.
@@ -129,7 +124,8 @@ class EnsemblePredictor:
         Parameters
         ----------
         images : Images
-            One image or many, of any sizes. Iterables are read in pieces, so that memory stays bounded.
+            One image or many, of any sizes from 8 pixels up. Iterables are read in pieces, so that memory stays
+            bounded.
 
         Returns
         -------
@@ -141,8 +137,8 @@ class EnsemblePredictor:
         DataError
             When an image cannot be read; the message names it.
         """
-        batches = self._batches(images, views=self._views)
-        pieces = [probabilities_of(self.bundle, batch.logits)[: batch.n_images] for batch in batches]
+        batches = _all_read(self._batches(images, self._views))
+        pieces = [probabilities_of(self.bundle, batch.logits)[: batch.n_read] for batch in batches]
         return np.concatenate([np.empty((0, len(self.bundle.manifest.classes))), *pieces])
 
     def predict(self, images: Images) -> StrArray:
@@ -159,27 +155,41 @@ class EnsemblePredictor:
 
     def explain_each(self, images: Images) -> Iterator[Prediction]:
         """Yield everything about each image, in order; `images` as for `predict_proba`."""
-        classes = self.bundle.manifest.classes
-        for batch in self._batches(images, views=self._views):
-            probabilities = probabilities_of(self.bundle, batch.logits)[: batch.n_images]
-            spreads = spread_of(batch.logits)[: batch.n_images].tolist()
-            inside = self.bundle.prediction_sets.members(probabilities).tolist()
-            for row, spread, members in zip(probabilities, spreads, inside, strict=True):
-                yield Prediction(
-                    label=classes[row.argmax()],
-                    probabilities=frozen(row),
-                    classes=classes,
-                    spread=spread,
-                    prediction_set=tuple(itertools.compress(classes, members)),
-                )
+        for answer in self.try_each(images):
+            if isinstance(answer, DataError):
+                raise answer
+            yield answer
 
-    def _batches(self, images: Images, *, views: int) -> Iterator[_Batch]:
-        """Yield the members' outputs, a batch of one fixed size at a time."""
-        size = self.bundle.manifest.preprocessing.image_size
-        batch_size = _BATCH[self.device.type]
-        numbered = enumerate(each_image(images))
-        while batch := [pixels_of(image, index, size) for index, image in itertools.islice(numbered, batch_size)]:
-            pixels = torch.zeros((batch_size, size, size, 3), dtype=torch.uint8)
-            pixels[: len(batch)] = torch.from_numpy(np.stack(batch))
-            logits = [self._members.logits(view) for view in itertools.islice(turned(pixels), views)]
-            yield _Batch(logits=torch.stack(logits, dim=1).double().numpy(), n_images=len(batch))
+    def try_each(self, images: Images) -> Iterator[Prediction | DataError]:
+        """Yield everything about each image, in order, or why it cannot be read; the others get their answer."""
+        for batch in self._batches(images, self._views):
+            rows = iter(self._explained(batch))
+            for error in batch.errors:
+                yield next(rows) if error is None else error
+
+    def _explained(self, batch: Batch) -> Iterator[Prediction]:
+        classes = self.bundle.manifest.classes
+        probabilities = probabilities_of(self.bundle, batch.logits)[: batch.n_read]
+        spreads = spread_of(batch.logits)[: batch.n_read].tolist()
+        inside = self.bundle.prediction_sets.members(probabilities).tolist()
+        for row, spread, members in zip(probabilities, spreads, inside, strict=True):
+            yield Prediction(
+                label=classes[row.argmax()],
+                probabilities=frozen(row),
+                classes=classes,
+                spread=spread,
+                prediction_set=tuple(itertools.compress(classes, members)),
+            )
+
+    def _batches(self, images: Images, views: Views) -> Iterator[Batch]:
+        read = read_images(images, self._members.image_size, device=self.device)
+        return passes(self._members, read, views)
+
+
+def _all_read(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Pass batches on; the first image that could not be read is raised."""
+    for batch in batches:
+        for error in batch.errors:
+            if error is not None:
+                raise error
+        yield batch

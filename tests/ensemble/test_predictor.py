@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import shutil
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from scipy.special import softmax
 from scipy.stats import entropy
 
 import ensemble
+import ensemble.inputs
 import ensemble.members
+import ensemble.passes
 from cv_folds.errors import DataError, UsageError
 from cv_folds.images import to_pixels
 from cv_folds.training.pixels import IMAGENET, normalise
@@ -24,6 +27,7 @@ from ensemble.bundle import read_bundle
 from ensemble.device import resolve_device
 from ensemble.disagreement import spread_of
 from ensemble.predictor import EnsemblePredictor
+from ensemble.views import Views
 
 
 def random_images(seed: int, n: int, *, height: int = 30, width: int = 40) -> np.ndarray:
@@ -85,7 +89,7 @@ def test_every_kind_of_image_gives_the_same_answer(predictor, tmp_path):
 
 
 def test_many_images_of_several_sizes_and_kinds_keep_their_order(predictor, tmp_path):
-    sizes = [(30, 40), (12, 12), (5, 90), (64, 64)]
+    sizes = [(30, 40), (12, 12), (8, 90), (64, 64)]
     images = [random_images(seed, 1, height=h, width=w)[0] for seed, (h, w) in enumerate(sizes)]
     Image.fromarray(images[1]).save(tmp_path / "one.png")
     mixed = [images[0], tmp_path / "one.png", Image.fromarray(images[2]), torch.from_numpy(images[3]).permute(2, 0, 1)]
@@ -96,7 +100,7 @@ def test_many_images_of_several_sizes_and_kinds_keep_their_order(predictor, tmp_
 
 @pytest.mark.parametrize("batch", [1, 4])
 def test_the_company_of_an_image_changes_nothing(predictor, monkeypatch, batch):
-    monkeypatch.setitem(ensemble.predictor._BATCH, "cpu", batch)
+    monkeypatch.setitem(ensemble.passes.BATCH, "cpu", batch)
     images = random_images(2, 9)
     together = predictor.predict_proba(images)
     order = np.random.default_rng(0).permutation(9)
@@ -109,7 +113,7 @@ def test_the_company_of_an_image_changes_nothing(predictor, monkeypatch, batch):
 
 @pytest.mark.parametrize("batch", [1, 4])
 def test_the_combiner_always_sees_one_shape(bundle, monkeypatch, batch):
-    monkeypatch.setitem(ensemble.predictor._BATCH, "cpu", batch)
+    monkeypatch.setitem(ensemble.passes.BATCH, "cpu", batch)
     predictor = EnsemblePredictor.load(bundle, device="cpu", views=2)
     seen = set()
     combine = type(predictor.bundle.combiner).combine
@@ -125,26 +129,66 @@ def test_the_combiner_always_sees_one_shape(bundle, monkeypatch, batch):
     assert seen == {(batch * 2 * 2, 2, 3)}
 
 
-def test_images_are_read_in_pieces(predictor, monkeypatch):
-    alive, most = 0, 0
+def test_images_are_read_in_pieces(predictor):
+    """Of a stream without end, only a few images are held: the first answer comes, and memory stays bounded."""
+    taken = 0
+    refs = []
 
     def stream():
-        nonlocal alive, most
-        for image in random_images(3, 10):
-            alive += 1
-            most = max(most, alive)
+        nonlocal taken
+        while True:
+            image = random_images(taken, 1)[0]
+            refs.append(weakref.ref(image))
+            taken += 1
             yield image
+            del image
 
-    logits = predictor._members.logits
+    answers = predictor.explain_each(stream())
+    for given in range(1, 4):
+        next(answers)
+        assert taken <= given + ensemble.inputs._AHEAD + 2
+    assert sum(ref() is not None for ref in refs) <= 2
+    answers.close()
 
-    def counted(pixels):
-        nonlocal alive
-        alive = 0
-        return logits(pixels)
 
-    monkeypatch.setattr(predictor._members, "logits", counted)
-    assert predictor.predict_proba(stream()).shape == (10, 3)
-    assert most == 1
+def test_a_caller_may_fill_one_array_again_and_again(predictor):
+    images = random_images(5, 6)
+    buffer = np.empty_like(images[0])
+
+    def stream():
+        for image in images:
+            buffer[:] = image
+            yield buffer
+
+    np.testing.assert_array_equal(predictor.predict_proba(stream()), predictor.predict_proba(images))
+
+
+def test_the_number_of_threads_changes_nothing(bundle, predictor, monkeypatch):
+    images = random_images(5, 6)
+    alone = predictor.predict_proba(images)
+    own = torch.get_num_threads()
+    seen = set()
+    logits = ensemble.members.Members.logits
+
+    def watched(self, *arguments):
+        seen.add((threading.current_thread().name, torch.get_num_threads()))
+        return logits(self, *arguments)
+
+    monkeypatch.setattr(ensemble.members.Members, "logits", watched)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr("ensemble.passes.cpu_cores", lambda: 3)
+    np.testing.assert_array_equal(EnsemblePredictor.load(bundle, device="cpu").predict_proba(images), alone)
+    assert len(seen) > 1
+    monkeypatch.undo()
+    assert torch.get_num_threads() == own
+
+
+def test_an_abandoned_stream_leaves_no_thread(predictor):
+    before = threading.active_count()
+    answers = predictor.explain_each(random_images(0, 50))
+    next(answers)
+    answers.close()
+    assert threading.active_count() == before
 
 
 def test_no_image_gives_no_row(predictor):
@@ -241,6 +285,16 @@ def test_all_eight_views_make_the_answer_blind_to_turns(bundle):
     assert abs(plain[0] - plain[1]).max() > 1e-4
 
 
+def test_spins_are_averaged_with_the_views(bundle):
+    images = random_images(7, 3)
+    with torch.inference_mode():
+        turns = [lambda x, k=k: list(Views(turns=2, spins=3, seed=5).of(x))[k] for k in range(5)]
+        expected = np.mean([by_hand(bundle, images, turn)[0] for turn in turns], axis=0)
+    predictor = EnsemblePredictor.load(bundle, device="cpu", views=2, spins=3, seed=5)
+    np.testing.assert_allclose(predictor.predict_proba(images), expected, rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(predictor.predict_proba(images[1]), predictor.predict_proba(images)[1:2])
+
+
 @pytest.mark.parametrize("views", [0, 9])
 def test_other_numbers_of_views_are_refused(bundle, views):
     with pytest.raises(UsageError, match="1 to 8"):
@@ -261,6 +315,24 @@ def test_unreadable_images_are_named(predictor, tmp_path):
         predictor.predict_proba(torch.zeros((1, 4, 30, 40), dtype=torch.uint8))
     with Image.open(tmp_path / "half.jpg") as lazy, pytest.raises(DataError, match=r"image 1 .*truncated"):
         predictor.predict_proba([good, lazy])
+    small = random_images(0, 1, height=7, width=90)[0]
+    Image.fromarray(small).save(tmp_path / "small.png")
+    for image, name in ((small, "image 1 "), (tmp_path / "small.png", "small.png")):
+        with pytest.raises(DataError, match=rf"{name}.*90 x 7 pixels.*8 or more"):
+            predictor.predict_proba([good, image])
+
+
+def test_the_others_get_their_answer(predictor, tmp_path):
+    good = random_images(0, 3)
+    (tmp_path / "text.jpg").write_text("not a picture")
+    mixed = [tmp_path / "text.jpg", good[0], good[1] / 255, good[1], good[2], tmp_path / "absent.jpg"]
+    answers = list(predictor.try_each(mixed))
+    assert [isinstance(answer, DataError) for answer in answers] == [True, False, True, False, False, True]
+    expected = predictor.predict_proba(good)
+    for answer, row in zip([answers[1], answers[3], answers[4]], expected, strict=True):
+        np.testing.assert_array_equal(answer.probabilities, row)
+    assert [name in str(answers[k]) for k, name in ((0, "text.jpg"), (2, "image 2 "), (5, "absent.jpg"))] == [True] * 3
+    assert all(isinstance(answer, DataError) for answer in predictor.try_each([tmp_path / "text.jpg"] * 3))
 
 
 def test_a_run_folder_leads_to_its_bundle(bundle, tmp_path, predictor):
