@@ -18,11 +18,13 @@ __all__ = ["EnsemblePredictor", "__version__", "load_predictor"]
 refuse_strangers()
 
 
-def load_predictor(path: str | Path, device: str = "auto", *, views: int = 1) -> EnsemblePredictor:
+def load_predictor(
+    path: str | Path, device: str = "auto", *, views: int = 1, spins: int = 0, seed: int = 0
+) -> EnsemblePredictor:
     """Load the ensemble of a run folder or bundle; see `ensemble.EnsemblePredictor.load`."""
     from ensemble import EnsemblePredictor
 
-    return EnsemblePredictor.load(path, device=device, views=views)
+    return EnsemblePredictor.load(path, device=device, views=views, spins=spins, seed=seed)
 
 
 def __getattr__(name: str) -> Any:

@@ -247,26 +247,32 @@ def ensemble_command(run_folder: Annotated[Path, typer.Argument(metavar="RUN", h
 @app.command("predict")
 def predict_command(
     source: Annotated[Path, typer.Argument(metavar="RUN|BUNDLE", help="A run folder or a predictor bundle.")],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    images: Annotated[
+        list[str],
+        typer.Argument(metavar="IMAGE...", help="Image files, folders (with all below), patterns like 'in/**/*.png'."),
+    ],
     output: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="[default: stdout]")] = None,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N", help="Where to compute.")] = "auto",
     tta: Annotated[
         int, typer.Option("--tta", metavar="N", min=1, max=8, help="Average over N turned and mirrored views.")
     ] = 1,
+    spins: Annotated[
+        int, typer.Option("--spins", metavar="N", min=0, max=64, help="Average over N turns by random angles, too.")
+    ] = 0,
 ) -> None:
-    """Classify images with the ensemble: label, probabilities, prediction set and spread, as CSV."""
+    """Classify images with the ensemble: label, probabilities, prediction set and spread, as CSV.
+
+    A file that cannot be read is named at the end, and the exit code is 3; the others get their answer.
+    """
     from hamcv.prediction import predict_files
 
     check_output(output)
-    table = predict_files(source, images, device=device, views=tta)
-    if table.demo:
+    answered = predict_files(source, images, output=output, device=device, views=tta, spins=spins)
+    if answered.demo:
         show_demo_banner(_stderr())
-    if output is None:
-        sys.stdout.write(table.csv)
-    else:
-        table.write(output)
+    if output is not None:
         show_written((output,), Console())
-    table.refuse_unreadable()
+    answered.refuse_unanswered()
 
 
 @app.command("folds")

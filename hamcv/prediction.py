@@ -3,69 +3,90 @@
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Sequence
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from cv_folds.errors import DataError, list_rows
-from cv_folds.files import write_text
+from cv_folds.files import write_atomically
 from ensemble import EnsemblePredictor
+from hamcv.image_files import image_files
 from hamcv.prediction_rows import columns, row
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictionTable:
-    """What the ensemble says about a list of files."""
+class Answered:
+    """How the prediction of files went."""
 
-    csv: str
-    """One row a readable file: image, label, prediction_set, spread, then one probability a class."""
-    unreadable: tuple[str, ...]
-    """One message for each file without an answer."""
+    unanswered: tuple[str, ...]
+    """One message for each file that cannot be read, and each folder or pattern without an image."""
     demo: bool
     """True when the ensemble was trained on the generated demo set: its answers mean nothing."""
 
-    def write(self, path: Path) -> None:
-        """Write the CSV atomically."""
-        write_text(path, self.csv)
-
-    def refuse_unreadable(self) -> None:
-        """Raise `DataError` that lists the files without an answer, if there are any."""
-        if self.unreadable:
-            raise DataError(f"{len(self.unreadable)} images have no answer:\n" + list_rows(self.unreadable))
+    def refuse_unanswered(self) -> None:
+        """Raise `DataError` that lists what has no answer, if there is anything."""
+        if self.unanswered:
+            raise DataError(f"{len(self.unanswered)} without an answer:\n" + list_rows(self.unanswered))
 
 
-def predict_files(source: Path, images: Sequence[Path], *, device: str, views: int = 1) -> PredictionTable:
-    """Classify image files.
+def predict_files(
+    source: Path, given: Sequence[str], *, output: Path | None, device: str, views: int = 1, spins: int = 0
+) -> Answered:
+    """Classify image files and write a table, a row a readable file, as the answers come.
 
     Parameters
     ----------
     source : Path
         A run folder or a bundle.
-    images : sequence of Path
-        Image files.
+    given : sequence of str
+        Files, folders and patterns, as `image_files` takes them.
+    output : Path, optional
+        A CSV file, which appears when it is complete; without it, the table goes to stdout.
     device : str
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-    views : int
-        Turned and mirrored views of each image, 1 to 8, that are averaged.
+    views, spins : int
+        Views of each image that are averaged; see `EnsemblePredictor.load`.
 
     Returns
     -------
-    PredictionTable
-        Probabilities with all digits, spread in nats.
+    Answered
     """
-    predictor = EnsemblePredictor.load(source, device=device, views=views)
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
+    predictor = EnsemblePredictor.load(source, device=device, views=views, spins=spins)
+    unanswered: list[str] = []
+
+    def write(partial: Path) -> None:
+        with partial.open("w", encoding="utf-8", newline="") as stream:
+            unanswered.extend(_write_table(predictor, given, stream))
+
+    if output is None:
+        unanswered.extend(_write_table(predictor, given, sys.stdout))
+    else:
+        write_atomically(output, write)
+    return Answered(unanswered=tuple(unanswered), demo=predictor.bundle.manifest.training_data.demo)
+
+
+def _write_table(predictor: EnsemblePredictor, given: Sequence[str], stream: TextIO) -> list[str]:
+    """Write the table; return why some have no row."""
+    writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(columns(predictor.classes_.tolist()))
-    unreadable = []
-    for path in images:
-        try:
-            prediction = predictor.explain(path)
-        except DataError as error:
-            unreadable.append(str(error))
-            continue
-        writer.writerow(row(path, prediction))
-    return PredictionTable(
-        csv=text.getvalue(), unreadable=tuple(unreadable), demo=predictor.bundle.manifest.training_data.demo
-    )
+    unanswered: list[str] = []
+    asked: deque[Path] = deque()
+
+    def paths() -> Iterator[Path]:
+        for found in image_files(given):
+            if isinstance(found, DataError):
+                unanswered.append(str(found))
+            else:
+                asked.append(found)
+                yield found
+
+    for answer in predictor.try_each(paths()):
+        path = asked.popleft()
+        if isinstance(answer, DataError):
+            unanswered.append(str(answer))
+        else:
+            writer.writerow(row(path, answer))
+    return unanswered

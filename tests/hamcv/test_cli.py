@@ -28,7 +28,7 @@ SURFACE = {
     "job": set(),
     "report": {"--format"},
     "ensemble": set(),
-    "predict": {"--output", "--device", "--tta"},
+    "predict": {"--output", "--device", "--tta", "--spins"},
     "folds": {"--out", "--data", "--folds", "--seed", "--format", "--set", "--stratify"},
     "doctor": set(),
     "data audit": {
@@ -290,9 +290,33 @@ def test_predict_answers_what_it_can_and_names_the_rest(
     assert rows[0]["label"] in rows[0]["prediction_set"].split()
 
 
+def test_predict_takes_folders_and_patterns_and_names_those_without_an_image(
+    hamcv: Hamcv, tiny_run: Path, small_data: Path, tmp_path: Path
+) -> None:
+    first, second = open_dataset(str(small_data)).paths[:2]
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    (tmp_path / "none").mkdir()
+    shutil.copy(first, tmp_path / "in" / "b.JPG")
+    shutil.copy(second, tmp_path / "in" / "deep" / "a.jpg")
+    (tmp_path / "in" / "notes.txt").write_text("no image by name")
+    (tmp_path / "in" / "cut.jpg").write_bytes(first.read_bytes()[:1500])
+    pattern = tmp_path / "in" / "**" / "a*.jp*g"
+    screen = hamcv("predict", tiny_run, tmp_path / "in", pattern, tmp_path / "none", tmp_path / "*.png")
+    assert screen.code == 3
+    rows = list(csv.DictReader(StringIO(screen.out)))
+    deep = str(tmp_path / "in" / "deep" / "a.jpg")
+    assert [row["image"] for row in rows] == [str(tmp_path / "in" / "b.JPG"), deep, deep]
+    assert rows[1] == rows[2]
+    assert "3 without an answer" in screen.err
+    assert all(word in screen.err for word in ("none: no image below", "*.png: the pattern matches", "cut.jpg"))
+    assert "notes.txt" not in screen.err
+    assert hamcv("predict", tiny_run, tmp_path / "*.png").code == 3
+
+
 def test_predict_writes_a_file(hamcv: Hamcv, tiny_run: Path, small_data: Path, tmp_path: Path) -> None:
     paths = open_dataset(str(small_data)).paths[:2]
-    screen = hamcv("predict", tiny_run / "predictor", *paths, "--output", tmp_path / "answers.csv", "--tta", "2")
+    options = ("--output", tmp_path / "answers.csv", "--tta", "2", "--spins", "1")
+    screen = hamcv("predict", tiny_run / "predictor", *paths, *options)
     assert screen.code == 0
     assert pd.read_csv(tmp_path / "answers.csv")["image"].tolist() == [str(path) for path in paths]
 
