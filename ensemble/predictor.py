@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
+from sklearn.metrics import accuracy_score
+from sklearn.utils import Tags
 
 from cv_folds.arrays import FloatArray, StrArray, frozen
 from cv_folds.errors import DataError, UsageError
@@ -15,6 +18,7 @@ from cv_folds.images import ImageSource
 from ensemble.bundle import MANIFEST, Bundle, read_bundle
 from ensemble.device import resolve_device
 from ensemble.disagreement import spread_of
+from ensemble.estimator_tags import classifier_tags
 from ensemble.inputs import Images, read_images
 from ensemble.members import Members
 from ensemble.passes import Batch, passes
@@ -45,6 +49,9 @@ class EnsemblePredictor:
 
     Files are decoded, and the next images computed, while the caller works on a result. What is held does not grow
     with the number of images.
+
+    To scikit-learn it is a fitted classifier: scorers, displays and `sklearn.calibration.CalibrationDisplay` take it,
+    with images in place of a table. `fit` changes nothing, and a clone is the predictor itself.
     """
 
     def __init__(self, bundle: Bundle, device: torch.device, *, views: Views = AS_IT_IS) -> None:
@@ -145,6 +152,38 @@ class EnsemblePredictor:
         """Return the (n,) names of the most probable classes; `images` as for `predict_proba`."""
         labels: StrArray = self.classes_[self.predict_proba(images).argmax(axis=1)]
         return labels
+
+    def score(self, images: Images, labels: Sequence[str], sample_weight: Sequence[float] | None = None) -> float:
+        """Return the accuracy, as every classifier of scikit-learn does.
+
+        Parameters
+        ----------
+        images : Images
+            As for `predict_proba`.
+        labels : (n,) sequence of str
+            True class names.
+        sample_weight : (n,) sequence of float, optional
+            Weight of each image.
+        """
+        return float(accuracy_score(np.asarray(labels), self.predict(images), sample_weight=sample_weight))
+
+    def fit(self, images: object = None, labels: object = None) -> Self:  # noqa: ARG002
+        """Do nothing: the ensemble was fitted by its run, and scikit-learn asks for this method's name only."""
+        return self
+
+    def get_params(self, deep: bool = True) -> dict[str, object]:  # noqa: ARG002
+        """Return the settings by name."""
+        return {"bundle": self.bundle, "device": self.device, "views": self._views}
+
+    def __sklearn_tags__(self) -> Tags:
+        return classifier_tags(len(self.bundle.manifest.classes))
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def __sklearn_clone__(self) -> Self:
+        # As of scikit-learn's FrozenEstimator: what was learned is no setting that a copy could do without.
+        return self
 
     def explain(self, image: ImageSource) -> Prediction:
         """Return everything about one image; several, or none, raise `UsageError`."""
