@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
 
+import numpy as np
+
+from cv_folds.arrays import FloatArray
 from ensemble.predictions import ModelKind
-from reports.intervals import percentile_interval
+from reports.intervals import LEVEL, percentile_interval
 from reports.metrics import LOWER_IS_BETTER, Scores
+from reports.multiplicity import holm
 from reports.results import Comparison, Estimate
-from reports.wording import metric_in_sentence, signed
+from reports.wording import metric_in_sentence, p_words, signed
 
 COMPARED_METRICS = ("macro_f1", "balanced_accuracy", "macro_auc", "log_loss")
 
@@ -32,16 +38,29 @@ def compare(
     tuple of Comparison
         ``stack`` against every other model and ``soft_vote`` against the best backbone, on each of
         `COMPARED_METRICS`. Without either, the best model against the rest. The best is chosen on the images it is
-        then compared on, which flatters it. Intervals are not adjusted for the number of comparisons.
+        then compared on, which flatters it. Intervals are not adjusted for the number of comparisons; the p-values of
+        one metric are, for the number of pairs.
     """
-    return tuple(
-        _difference(metric, model, against, scores, resampled)
-        for model, against in _pairs(scores, kinds)
+    pairs = compared_pairs(scores, kinds)
+    by_metric = {
+        metric: _adjusted([_difference(metric, model, against, scores, resampled) for model, against in pairs])
         for metric in COMPARED_METRICS
-    )
+    }
+    return tuple(by_metric[metric][place] for place in range(len(pairs)) for metric in COMPARED_METRICS)
 
 
-def _pairs(scores: Mapping[str, Mapping[str, Estimate]], kinds: Mapping[str, ModelKind]) -> tuple[tuple[str, str], ...]:
+def compared_pairs(
+    scores: Mapping[str, Mapping[str, Estimate]], kinds: Mapping[str, ModelKind]
+) -> tuple[tuple[str, str], ...]:
+    """Return the pairs of models that `compare` and the tests of `reports.families` compare.
+
+    Parameters
+    ----------
+    scores : mapping
+        Model name to overall metric to estimate.
+    kinds : mapping
+        Model name to its kind.
+    """
     backbones = [model for model in scores if kinds[model] == "backbone"]
     pairs = [("stack", model) for model in scores if model != "stack"] if "stack" in scores else []
     if "soft_vote" in scores and backbones:
@@ -85,14 +104,48 @@ def _difference(
     estimate = Estimate(value=first.value - second.value, low=interval.low, high=interval.high, reason=interval.reason)
     if interval.low is None or interval.high is None:
         return Comparison(metric=metric, model=model, against=against, difference=estimate, evidence="undefined")
-    apart = interval.low > 0 or interval.high < 0
     return Comparison(
         metric=metric,
         model=model,
         against=against,
         difference=estimate,
-        evidence="difference" if apart else "no evidence of a difference",
+        evidence="undefined",
+        p=resampled_p(resampled[model].overall[metric] - resampled[against].overall[metric]),
     )
+
+
+def _adjusted(found: Sequence[Comparison]) -> list[Comparison]:
+    """Adjust the p-values of one metric, and say what they show."""
+    adjusted = [
+        comparison if p is None else replace(comparison, p_adjusted=p, evidence=evidence_of(p))
+        for comparison, p in zip(found, holm([comparison.p for comparison in found]), strict=True)
+    ]
+    return [replace(comparison, sentence=evidence_text(comparison)) for comparison in adjusted]
+
+
+def evidence_of(p_adjusted: float) -> Literal["difference", "no evidence of a difference"]:
+    """Return what an adjusted p-value shows."""
+    return "difference" if p_adjusted < 1 - LEVEL else "no evidence of a difference"
+
+
+def resampled_p(differences: FloatArray) -> float:
+    """Return the two-sided p-value of a difference from its resamples.
+
+    Parameters
+    ----------
+    differences : (r,) array of float64
+        The difference in every resample, NaN where undefined.
+
+    Returns
+    -------
+    float
+        Twice the share of resamples on the rarer side of zero, zero itself counting on both, each with one more added
+        to resamples and all (Davison and Hinkley, Bootstrap Methods and their Application (1997), sections 4.2 and 5.3:
+        the level at which the percentile interval ends at zero). With 2,000 resamples it is never below 0.001.
+    """
+    defined = differences[~np.isnan(differences)]
+    rarer = min((defined <= 0).sum(), (defined >= 0).sum())
+    return float(min(1.0, 2 * (rarer + 1) / (len(defined) + 1)))
 
 
 def evidence_text(comparison: Comparison) -> str:
@@ -113,6 +166,8 @@ def evidence_text(comparison: Comparison) -> str:
             f"{comparison.against}; there is no interval: {difference.reason}."
         )
     span = f"{signed(difference.value)}, 95 % interval {signed(difference.low)} to {signed(difference.high)}"
+    if comparison.p is not None and comparison.p_adjusted is not None:
+        span = f"{span}; {p_words(comparison.p, comparison.p_adjusted)}"
     if comparison.evidence == "no evidence of a difference":
         return f"No evidence of a difference in {metric} between {comparison.model} and {comparison.against} ({span})."
     better = (difference.value > 0) != (comparison.metric in LOWER_IS_BETTER)

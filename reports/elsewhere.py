@@ -47,6 +47,7 @@ def evaluate(
     formats: Sequence[Literal["html", "pdf"]] = ("html", "pdf"),
     title: str = "Evaluation of given predictions",
     date: datetime | None = None,
+    malignant: Sequence[str] | None = None,
     resamples: int = 2000,
     seed: int = 0,
 ) -> Evaluation:
@@ -78,6 +79,8 @@ def evaluate(
         Of the report.
     date : datetime, optional
         Of the report; now when not given. The same input with the same date gives the same bytes.
+    malignant : sequence of str, optional
+        Classes that are set against the others as malignant; those of `ReportSettings` when not given.
     resamples : int
         Resamples behind every interval, 100 or more.
     seed : int
@@ -113,6 +116,11 @@ def evaluate(
         refuse_other_content(folder, marker=METRICS_FILE)
     given = _given(labels, probabilities, groups, images, classes, table=table, name=name)
     settings = ReportSettings(resamples=resamples)
+    if malignant is not None:
+        if absent := [name for name in malignant if name not in given.predictions.classes]:
+            names = ", ".join(given.predictions.classes)
+            raise UsageError(f"malignant: {', '.join(absent)}: the classes are {names}")
+        settings = ReportSettings(resamples=resamples, malignant=tuple(malignant))
     generator = np.random.default_rng(seed)
     scores = scoring.evaluate(given.predictions, demo=False, settings=settings, generator=generator)
     scores = replace(scores, protocol="given")

@@ -9,7 +9,8 @@ import numpy as np
 from cv_folds.arrays import FloatArray, IntArray
 from cv_folds.errors import DataError
 from ensemble.predictions import Predictions
-from reports.comparisons import compare
+from reports.comparisons import compare, compared_pairs
+from reports.families import run_tests
 from reports.further_estimates import measure_level
 from reports.intervals import centred_interval, percentile_interval
 from reports.lesions import by_lesion
@@ -64,19 +65,24 @@ def evaluate(
     }
     levels = {unit: measure_level(unit, table, basic[unit], full[unit], classes) for unit, table in tables.items()}
     models = basic["image"]
+    overall = {model: scores.overall for model, scores in models.items()}
+    no_lesions = lesions if isinstance(lesions, str) else None
     return Evaluation(
         classes=predictions.classes,
         n_images=len(predictions.image_ids),
         n_lesions=len(np.unique(predictions.lesion_ids)),
         demo=demo,
         models=models,
-        comparisons=compare({model: scores.overall for model, scores in models.items()}, resampled, predictions.kinds),
+        comparisons=compare(overall, resampled, predictions.kinds),
         levels=Levels(
             malignant_classes=classes.names,
             thresholds=THRESHOLDS,
             by_image=levels["image"],
             by_lesion=levels.get("lesion"),
-            no_lesions=lesions if isinstance(lesions, str) else None,
+            no_lesions=no_lesions,
+        ),
+        tests=run_tests(
+            compared_pairs(overall, predictions.kinds), tables, no_lesions, full["lesion"], models, classes
         ),
     )
 

@@ -10,7 +10,8 @@ from cv_folds.leakage import Leakage
 from ensemble.predictions import ModelKind
 
 if TYPE_CHECKING:
-    # It is made of the estimates below.
+    # Both are made of the estimates below.
+    from reports.families import Family
     from reports.levels import Levels
 
 _SCORED_ON = {
@@ -68,7 +69,13 @@ class Comparison:
     difference: Estimate
     """``model - against``, with its interval from the same lesion resamples for both."""
     evidence: Literal["difference", "no evidence of a difference", "undefined"]
-    """Whether the interval excludes zero."""
+    """Whether `p_adjusted` is below 0.05; without one, whether the interval excludes zero."""
+    p: float | None = None
+    """Two-sided, from the resamples; None when there is no interval."""
+    p_adjusted: float | None = None
+    """Adjusted for the number of pairs that are compared by this metric (Holm)."""
+    sentence: str = ""
+    """What it shows, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +158,8 @@ class Evaluation:
     """What image-level folds make of the scores; None when they were not tried."""
     levels: Levels | None = None
     """All metrics, per image and per lesion; None when only those of `models` were computed."""
+    tests: tuple[Family, ...] = ()
+    """Tests of differences beside `comparisons`."""
 
     @property
     def scored_on(self) -> str:
@@ -174,12 +183,15 @@ class Evaluation:
                     "against": comparison.against,
                     "difference": comparison.difference.to_json(),
                     "evidence": comparison.evidence,
+                    "p": comparison.p,
+                    "p_adjusted": comparison.p_adjusted,
+                    "sentence": comparison.sentence,
                 }
                 for comparison in self.comparisons
             ],
         }
         if self.levels is not None:
-            content |= self.levels.to_json()
+            content |= self.levels.to_json() | {"tests": [family.to_json() for family in self.tests]}
         if self.leakage is not None:
             content["allowed_leakage"] = self.leakage.model_dump(mode="json")
         if self.repeats is not None:

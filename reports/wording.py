@@ -72,6 +72,11 @@ METRICS: dict[str, MetricWords] = {
     "average_precision": MetricWords(
         label="Average precision", better="higher", explain="Step-wise area under the precision-recall curve."
     ),
+    "malignant_auc": MetricWords(
+        label="Malignant AUC",
+        better="higher",
+        explain="Area under the ROC curve of the malignant classes together against the others.",
+    ),
     "support": MetricWords(label="Images", better="neither", explain="Number of images of this class."),
 }
 
@@ -121,6 +126,17 @@ def estimate_words(estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
         return f"{number(estimate.value)} (no interval: {estimate.reason})"
     return f"{number(estimate.value)} (95 % interval {number(estimate.low)} to {number(estimate.high)})"
+
+
+def p_text(p: float) -> str:
+    """Write a p-value; below a thousandth only that it is."""
+    return "< 0.001" if p < 0.001 else number(p)
+
+
+def p_words(p: float, adjusted: float) -> str:
+    """Write a p-value and its adjusted form in a sentence: ``p = 0.012, adjusted 0.048``."""
+    sign = "" if p < 0.001 else "= "
+    return f"p {sign}{p_text(p)}, adjusted {p_text(adjusted)}"
 
 
 def duration(seconds: float) -> str:

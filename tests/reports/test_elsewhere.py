@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 from sklearn_reference import (
     plain_ece,
     random_labels,
@@ -141,6 +142,19 @@ def test_models_are_compared_in_pairs() -> None:
     found = {comparison.metric: comparison for comparison in scores.comparisons}
     assert {(comparison.model, comparison.against) for comparison in scores.comparisons} == {("ours", "theirs")}
     assert found["macro_auc"].evidence == "difference"
+
+
+def test_malignant_classes_can_be_named() -> None:
+    labels, probabilities = drawn(4)
+    usual = evaluate(labels, probabilities, classes=CLASSES, resamples=100).levels
+    named = evaluate(labels, probabilities, classes=CLASSES, malignant=["nv"], resamples=100).levels
+    assert usual is not None
+    assert named is not None
+    assert (usual.malignant_classes, named.malignant_classes) == (("bcc", "mel"), ("nv",))
+    expected = roc_auc_score(labels == 2, probabilities[:, 2])
+    assert named.by_image.models["model"].malignant["auc"].value == pytest.approx(expected)
+    with pytest.raises(UsageError, match="malignant: scc: the classes are bcc, mel, nv"):
+        evaluate(labels, probabilities, classes=CLASSES, malignant=["mel", "scc"])
 
 
 @pytest.mark.parametrize(

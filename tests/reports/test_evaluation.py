@@ -9,10 +9,11 @@ from sklearn_reference import as_predictions, random_labels, random_probabilitie
 
 from cv_folds.errors import DataError
 from ensemble.predictions import Predictions
-from reports.comparisons import COMPARED_METRICS, best_model, evidence_text
+from reports.comparisons import COMPARED_METRICS, best_model, evidence_text, resampled_p
 from reports.equal_mass import equal_mass_bins
 from reports.evaluation import evaluate
 from reports.metrics import CLASS_METRICS, OVERALL_METRICS
+from reports.multiplicity import holm
 from reports.results import Comparison, Estimate, Evaluation
 from reports.settings import ReportSettings
 
@@ -194,6 +195,53 @@ def test_equal_models_have_no_interval_and_unlike_ones_differ() -> None:
         else:
             assert comparison.evidence == "difference"
             assert evidence_text(comparison).startswith(f"stack is better than {comparison.against} in")
+
+
+def test_p_values_of_resamples_belong_to_the_percentile_interval() -> None:
+    values = np.arange(1.0, 101)
+    assert resampled_p(values) == pytest.approx(2 / 101)
+    assert resampled_p(-values) == pytest.approx(2 / 101)
+    assert resampled_p(values - 10.5) == pytest.approx(2 * 11 / 101)
+    assert resampled_p(np.append(values - 10.5, np.nan)) == pytest.approx(2 * 11 / 101)
+    assert resampled_p(values - 50.5) == 1
+    assert resampled_p(np.zeros(50)) == 1
+
+
+def test_p_values_of_one_metric_are_adjusted_together() -> None:
+    evaluation = evaluated(run_of((*BACKBONES, "soft_vote", "stack")))
+    for metric in COMPARED_METRICS:
+        found = [comparison for comparison in evaluation.comparisons if comparison.metric == metric]
+        p_values = [comparison.p for comparison in found]
+        adjusted = [comparison.p_adjusted for comparison in found]
+        assert adjusted == list(holm(p_values))
+        for comparison in found:
+            assert comparison.p is not None
+            assert comparison.p_adjusted is not None
+            assert comparison.p <= comparison.p_adjusted <= 1
+            assert (comparison.evidence == "difference") == (comparison.p_adjusted < 0.05)
+            assert comparison.sentence == evidence_text(comparison)
+            assert "adjusted" in comparison.sentence
+    content = strict(evaluation)
+    assert isinstance(content, dict)
+    assert {"metric", "model", "against", "difference", "evidence", "p", "p_adjusted", "sentence"} == set(
+        content["comparisons"][0]
+    )
+
+
+def test_an_interval_beside_zero_is_no_evidence_when_many_pairs_were_compared() -> None:
+    comparison = Comparison(
+        metric="macro_f1",
+        model="stack",
+        against="resnet50",
+        difference=Estimate(value=0.02, low=0.001, high=0.04),
+        evidence="no evidence of a difference",
+        p=0.03,
+        p_adjusted=0.27,
+    )
+    assert evidence_text(comparison) == (
+        "No evidence of a difference in macro F1 between stack and resnet50 "
+        "(+0.020, 95 % interval +0.001 to +0.040; p = 0.030, adjusted 0.270)."
+    )
 
 
 def test_differences_are_paired() -> None:
