@@ -7,9 +7,13 @@ from typing import Any, Protocol, Self
 
 from cv_folds.arrays import FloatArray, IntArray, StrArray
 from cv_folds.clinical import ClinicalTable
+from ensemble.selection import GreedySelection
 from ensemble.settings import CombinerName, EnsembleSettings
+from ensemble.stack_meta import StackMeta
+from ensemble.stack_trees import StackTrees
 from ensemble.stacking import Stack
-from ensemble.voting import SoftVote
+from ensemble.voting import LogVote, SoftVote
+from ensemble.weighting import WeightedVote
 
 
 class Combiner(Protocol):
@@ -63,5 +67,13 @@ class Combiner(Protocol):
         ...
 
 
-COMBINERS: dict[CombinerName, type[Combiner]] = {"soft_vote": SoftVote, "stack": Stack}
+COMBINERS: dict[CombinerName, type[Combiner]] = {
+    "soft_vote": SoftVote,
+    "log_vote": LogVote,
+    "weighted_vote": WeightedVote,
+    "greedy": GreedySelection,
+    "stack": Stack,
+    "stack_meta": StackMeta,
+    "stack_trees": StackTrees,
+}
 """Combiner name to class."""

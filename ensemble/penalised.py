@@ -11,7 +11,7 @@ from scipy.special import softmax
 
 from cv_folds.arrays import BoolArray, FloatArray, IntArray, StrArray, frozen
 from cv_folds.errors import DataError
-from ensemble.inner_folds import inner_folds
+from ensemble.inner_folds import choose
 from ensemble.settings import EnsembleSettings
 from ensemble.softmax_regression import fit_path
 
@@ -132,14 +132,17 @@ def choose_penalty(
         Of equally good ones the strongest; also the strongest when there are too few groups to choose.
     """
     penalties = sorted(settings.penalties)
-    if len(penalties) == 1 or len(np.unique(labels)) == 1 or len(np.unique(groups)) == 1:
+
+    def losses(fitting: BoolArray, scoring: BoolArray) -> FloatArray:
+        fitted = PenalisedRegression._path(features[fitting], labels[fitting], penalties, start, SEARCH_TOLERANCE)
+        probabilities = (regression.probabilities(features[scoring]) for regression in fitted)
+        return np.array([log_loss(rows, labels[scoring]) for rows in probabilities])
+
+    if len(penalties) == 1:
         return penalties[0]
-    losses = np.zeros(len(penalties))
-    inner = inner_folds(labels, groups, most=settings.inner_folds)
-    for fold in np.unique(inner):
-        held_out = inner == fold
-        fitted = PenalisedRegression._path(features[~held_out], labels[~held_out], penalties, start, SEARCH_TOLERANCE)
-        for index, regression in enumerate(fitted):
-            probabilities = regression.probabilities(features[held_out])
-            losses[index] -= np.log(probabilities[np.arange(len(probabilities)), labels[held_out]]).sum()
-    return penalties[int(np.argmin(losses))]
+    return penalties[choose(labels, groups, most=settings.inner_folds, losses=losses)]
+
+
+def log_loss(probabilities: FloatArray, labels: IntArray) -> float:
+    """Return the summed log loss in nats of (n, n_classes) probabilities."""
+    return -float(np.log(probabilities[np.arange(len(labels)), labels]).sum())

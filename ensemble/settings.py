@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-CombinerName: TypeAlias = Literal["soft_vote", "stack"]
+CombinerName: TypeAlias = Literal[
+    "soft_vote", "log_vote", "weighted_vote", "greedy", "stack", "stack_meta", "stack_trees"
+]
 """The keys of `ensemble.combiners.COMBINERS`."""
 
 
@@ -21,14 +23,20 @@ class EnsembleSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    combiners: tuple[CombinerName, ...] = Field(default=("soft_vote", "stack"), min_length=1)
+    combiners: tuple[CombinerName, ...] = Field(default=get_args(CombinerName), min_length=1)
     """The ensembles that are scored, in the order of the reports."""
     deployed: CombinerName = "stack"
     """The one of `combiners` that the predictor uses."""
     penalties: tuple[float, ...] = Field(default=(1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2), min_length=1)
-    """Candidates for scikit-learn's `C` of the stacking regression; smaller is a stronger penalty."""
+    """Candidates for scikit-learn's `C` of `stack` and `stack_meta`; smaller is a stronger penalty."""
+    rare_level: int = Field(default=20, ge=1)
+    """Sexes and body sites with fewer lesions than this are one level of `stack_meta`."""
+    tree_rounds: int = Field(default=60, ge=1)
+    """Most boosting rounds of `stack_trees`."""
+    selection_rounds: int = Field(default=30, ge=1)
+    """Most rounds of `greedy`."""
     inner_folds: int = Field(default=5, ge=2)
-    """Most folds of the inner cross-validation that chooses among `penalties`."""
+    """Most folds of the inner cross-validation that chooses penalties and numbers of rounds."""
     calibration: CalibratorName = "temperature"
     """How the probabilities of every model are calibrated."""
     calibration_penalties: tuple[float, ...] = Field(default=(1.0, 10.0, 100.0, 1000.0), min_length=1)

@@ -8,17 +8,14 @@ from typing import Any, Self
 
 import numpy as np
 from pydantic import Field
-from scipy.special import log_softmax
 from threadpoolctl import threadpool_limits
 
 from cv_folds.arrays import FloatArray, IntArray, StrArray
 from cv_folds.clinical import ClinicalTable
+from ensemble.member_outputs import member_features
 from ensemble.penalised import PenalisedRegression, StoredRegression, choose_penalty
 from ensemble.settings import EnsembleSettings
 from ensemble.stored import read_stored
-
-FLOOR = 1e-6
-"""Least probability of a member that counts: one member's certainty must not outweigh everything else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,14 +116,6 @@ class Stack:
 
 class _Parameters(StoredRegression):
     n_backbones: int = Field(ge=1)
-
-
-def member_features(logits: FloatArray) -> FloatArray:
-    """Return (n, n_backbones * n_classes) log-probabilities of at least the log of `FLOOR`, backbone by backbone."""
-    n, n_backbones, n_classes = logits.shape
-    log_probabilities = np.maximum(log_softmax(logits, axis=2), np.log(FLOOR))
-    features: FloatArray = log_probabilities.reshape(n, n_backbones * n_classes)
-    return features
 
 
 def opinion_pool(logits: FloatArray, n_others: int = 0) -> FloatArray:

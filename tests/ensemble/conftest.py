@@ -19,7 +19,7 @@ from ensemble.settings import EnsembleSettings
 def deployed() -> Deployed:
     oof = synthetic_oof(0, n_lesions=120)
     oof = OutOfFold(**{**vars(oof), "backbones": BACKBONES})
-    settings = EnsembleSettings(penalties=(1e-2, 1.0))
+    settings = EnsembleSettings(combiners=("soft_vote", "stack"), penalties=(1e-2, 1.0))
     return fit_deployed(oof, ensemble_predictions(oof, settings), settings)
 
 

@@ -8,19 +8,20 @@ import pytest
 from ensemble_samples import synthetic_oof
 from pydantic import ValidationError
 from scipy.special import log_softmax
+from scipy.stats import gmean
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from cv_folds.errors import DataError
-from cv_folds.splits import torn_groups
 from ensemble.combiners import COMBINERS
 from ensemble.inner_folds import inner_folds
+from ensemble.member_outputs import FLOOR
 from ensemble.penalised import ABSENT
 from ensemble.settings import CombinerName, EnsembleSettings
-from ensemble.stacking import FLOOR, Stack
-from ensemble.voting import SoftVote
+from ensemble.stacking import Stack
+from ensemble.voting import LogVote, SoftVote
 
-QUICK = EnsembleSettings(penalties=(1e-2, 1e-1, 1.0))
+QUICK = EnsembleSettings(penalties=(1e-2, 1e-1, 1.0), tree_rounds=3, selection_rounds=5)
 
 
 def assert_probabilities(rows: np.ndarray, shape: tuple[int, int]) -> None:
@@ -67,6 +68,27 @@ def test_extreme_logits_stay_probabilities(name):
 
 
 @pytest.mark.parametrize("name", COMBINERS)
+def test_degenerate_rows_can_be_fitted(name):
+    oof = synthetic_oof(4, n_backbones=3)
+    one = np.flatnonzero(oof.labels == 2)[:5]
+    logits = {
+        "a constant member": np.where(np.arange(3)[None, :, None] == 1, 0.3, oof.logits),
+        "all members constant": np.zeros_like(oof.logits),
+        "identical members": np.repeat(oof.logits[:, :1], 3, axis=1),
+    }
+    for what, rows in logits.items():
+        fitted = COMBINERS[name].fit(rows, oof.labels, oof.groups, QUICK)
+        assert np.isfinite(fitted.combine(rows)).all(), what
+        fitted = fitted.refit(rows[oof.labels != 0], oof.labels[oof.labels != 0], oof.groups[oof.labels != 0])
+        np.testing.assert_allclose(fitted.combine(rows).sum(axis=1), 1, rtol=0, atol=1e-12, err_msg=what)
+    for few in (one[:1], one, np.arange(2), np.flatnonzero(oof.groups == oof.groups[0])):
+        fitted = COMBINERS[name].fit(oof.logits[few], oof.labels[few], oof.groups[few], QUICK)
+        assert_probabilities(fitted.combine(oof.logits), (len(oof.labels), 3))
+        again = COMBINERS[name].from_parameters(json.loads(json.dumps(fitted.parameters())))
+        np.testing.assert_array_equal(again.combine(oof.logits), fitted.combine(oof.logits))
+
+
+@pytest.mark.parametrize("name", COMBINERS)
 def test_travelling_as_json_changes_no_bit(name):
     oof = synthetic_oof(3)
     combiner = COMBINERS[name].fit(oof.logits, oof.labels, oof.groups, QUICK)
@@ -82,6 +104,17 @@ def test_travelling_as_json_changes_no_bit(name):
         ("soft_vote", {"n_classes": True}),
         ("soft_vote", {"n_backbones": "2"}),
         ("soft_vote", {"weights": [1.0]}),
+        ("log_vote", {"n_classes": 1.5}),
+        ("log_vote", {"weights": [1.0]}),
+        ("weighted_vote", {"weights": []}),
+        ("weighted_vote", {"weights": [0.5, 0.4]}),
+        ("weighted_vote", {"weights": [1.5, -0.5]}),
+        ("weighted_vote", {"weights": [0.5, float("nan")]}),
+        ("weighted_vote", {"n_classes": 0}),
+        ("greedy", {"counts": []}),
+        ("greedy", {"counts": [0, 0]}),
+        ("greedy", {"counts": [2, -1]}),
+        ("greedy", {"counts": [1.5, 1.0]}),
         ("stack", {"penalty": -1.0}),
         ("stack", {"intercepts": [0.0]}),
         ("stack", {"intercepts": [0.0, float("nan"), 0.0]}),
@@ -90,6 +123,18 @@ def test_travelling_as_json_changes_no_bit(name):
         ("stack", {"present": []}),
         ("stack", {"n_backbones": 3}),
         ("stack", {"surprise": 1}),
+        ("stack_meta", {"age_deviation": 0.0}),
+        ("stack_meta", {"age_mean": float("inf")}),
+        ("stack_meta", {"sexes": ["one more"]}),
+        ("stack_meta", {"sites": None}),
+        ("stack_meta", {"rare": 0}),
+        ("stack_meta", {"coefficients": [[0.0]]}),
+        ("stack_trees", {"rounds": 0}),
+        ("stack_trees", {"baseline": [0.0]}),
+        ("stack_trees", {"present": [False, False, False]}),
+        ("stack_trees", {"present": [True, True, False]}),
+        ("stack_trees", {"trees": [[1.0]]}),
+        ("stack_trees", {"trees": 3}),
     ],
 )
 def test_malformed_parameters_are_refused_by_name(name, changes):
@@ -97,7 +142,7 @@ def test_malformed_parameters_are_refused_by_name(name, changes):
     parameters = COMBINERS[name].fit(oof.logits, oof.labels, oof.groups, QUICK).parameters()
     with pytest.raises(DataError, match=name):
         COMBINERS[name].from_parameters(parameters | changes)
-    del parameters["n_backbones"]
+    del parameters[min(parameters.keys() & changes, default="n_backbones")]
     with pytest.raises(DataError, match=name):
         COMBINERS[name].from_parameters(parameters)
 
@@ -113,7 +158,7 @@ def test_a_refit_on_the_same_rows_is_the_fit(name):
 @pytest.mark.parametrize("name", COMBINERS)
 def test_a_refit_learns_from_its_own_rows_alone(name):
     oof = synthetic_oof(9, n_lesions=90)
-    few = EnsembleSettings(penalties=(0.1,))
+    few = EnsembleSettings(penalties=(0.1,), tree_rounds=1, selection_rounds=1)
     first, others = oof.folds == 0, oof.folds != 0
     combiner = COMBINERS[name].fit(oof.logits[first], oof.labels[first], oof.groups[first], few)
     again = combiner.refit(oof.logits[others], oof.labels[others], oof.groups[others])
@@ -126,6 +171,15 @@ def test_soft_vote_is_the_mean_of_softmaxes(seed):
     oof = synthetic_oof(seed, n_backbones=3)
     votes = SoftVote.fit(oof.logits, oof.labels, oof.groups, QUICK).combine(oof.logits)
     np.testing.assert_allclose(votes, numpy_soft_vote(oof.logits), rtol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1, 100])
+def test_log_vote_is_the_geometric_mean(scale):
+    oof = synthetic_oof(0, n_backbones=3)
+    votes = np.exp(log_softmax(oof.logits * scale, axis=2))
+    means = gmean(np.maximum(votes, FLOOR), axis=1)
+    combined = LogVote.fit(oof.logits, oof.labels, oof.groups, QUICK).combine(oof.logits * scale)
+    np.testing.assert_allclose(combined, means / means.sum(axis=1, keepdims=True), rtol=1e-10)
 
 
 @pytest.mark.parametrize("classes", [("a", "b"), ("a", "b", "c"), tuple("abcdefg")])
@@ -150,23 +204,6 @@ def test_penalty_is_the_best_of_the_inner_cross_validation(seed):
     chosen = Stack.fit(oof.logits, oof.labels, oof.groups, settings).regression.penalty
     assert losses[chosen] == pytest.approx(min(losses.values()), rel=1e-4)
     assert losses[chosen] < 0.99 * max(losses.values())
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_inner_folds_never_separate_a_group_and_ignore_the_order_of_rows(seed):
-    oof = synthetic_oof(seed)
-    inner = inner_folds(oof.labels, oof.groups, most=5)
-    assert torn_groups(oof.groups, inner) == []
-    order = np.random.default_rng(seed).permutation(len(inner))
-    np.testing.assert_array_equal(inner_folds(oof.labels[order], oof.groups[order], most=5), inner[order])
-
-
-def test_inner_folds_are_limited_by_the_rarest_class():
-    labels = np.repeat([0, 1], [3, 30])
-    groups = np.arange(33).astype(str)
-    assert inner_folds(labels, groups, most=5).max() + 1 == 3
-    assert inner_folds(labels[2:], groups[2:], most=5).max() + 1 == 2
-    assert inner_folds(labels[3:], groups[3:], most=5).max() + 1 == 5
 
 
 def test_a_class_with_one_lesion_can_be_fitted():
@@ -244,6 +281,9 @@ def test_a_single_group_leaves_the_strongest_penalty():
         {"penalties": (0.0,)},
         {"penalties": (float("inf"),)},
         {"inner_folds": 1},
+        {"tree_rounds": 0},
+        {"selection_rounds": 0},
+        {"rare_level": 0},
         {"coverage": 1.0},
         {"unknown": 1},
     ],

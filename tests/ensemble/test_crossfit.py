@@ -13,7 +13,7 @@ from ensemble.crossfit import cross_fit, ensemble_predictions, fit_deployed
 from ensemble.settings import EnsembleSettings
 from ensemble.stacking import Stack
 
-QUICK = EnsembleSettings(penalties=(1e-2, 1.0))
+QUICK = EnsembleSettings(combiners=("soft_vote", "stack"), penalties=(1e-2, 1.0), tree_rounds=3, selection_rounds=5)
 
 
 @pytest.mark.parametrize("name", COMBINERS)

@@ -7,8 +7,8 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 
+from ensemble.member_outputs import member_features
 from ensemble.softmax_regression import fit_path
-from ensemble.stacking import member_features
 
 PENALTIES = [1e-4, 1e-2, 1.0, 100.0]
 

@@ -15,6 +15,7 @@ TINY = {
     "training.image_size": 32,
     "training.epochs": 2,
     "training.batch_size": 16,
+    "ensemble.tree_rounds": 5,
     "report.resamples": 200,
 }
 

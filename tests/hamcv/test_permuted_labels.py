@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest_runs import TINY, carry_out
 
+from ensemble.combiners import COMBINERS
 from hamcv.config import resolve
 
 
@@ -36,7 +37,7 @@ def permuted_scores(
 
 
 def test_no_model_beats_chance_beyond_its_interval(permuted_scores: dict[str, dict[str, dict[str, float]]]) -> None:
-    assert set(permuted_scores) == {"shufflenet_v2_x0_5", "squeezenet1_1", "soft_vote", "stack"}
+    assert set(permuted_scores) == {"shufflenet_v2_x0_5", "squeezenet1_1", *COMBINERS}
     for model, overall in permuted_scores.items():
         assert overall["macro_auc"]["low"] <= 0.5, model
         assert overall["balanced_accuracy"]["low"] <= 1 / 7, model

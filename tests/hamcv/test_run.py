@@ -21,6 +21,7 @@ from cv_folds.errors import JobFailedError, RunFolderBusyError, UsageError
 from cv_folds.out_of_fold import FoldLogits
 from cv_folds.training.record import job_folder, read_record
 from ensemble import EnsemblePredictor
+from ensemble.combiners import COMBINERS
 from hamcv.config import RunConfig, resolve
 from hamcv.run_folder import open_run_folder
 from hamcv.sources import open_dataset
@@ -63,7 +64,7 @@ def test_metrics_agree_with_scikit_learn_on_the_predictions(tiny_run: Path) -> N
     classes = content["classes"]
     frame = pd.read_csv(tiny_run / "predictions.csv", keep_default_na=False)
     truth = frame["label"].to_numpy()
-    assert set(content["models"]) == {"shufflenet_v2_x0_5", "squeezenet1_1", "soft_vote", "stack"}
+    assert set(content["models"]) == {"shufflenet_v2_x0_5", "squeezenet1_1", *COMBINERS}
     for model, scores in content["models"].items():
         rows = frame[[f"{model}/{name}" for name in classes]].to_numpy(dtype=float)
         np.testing.assert_allclose(rows.sum(axis=1), 1, rtol=0, atol=1e-12)
