@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from cv_folds.arrays import BoolArray, FloatArray, IntArray, StrArray
+from ensemble.settings import SetMethod
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionSets:
     """The rule that turns probabilities into sets of classes."""
 
-    method: Literal["lac"] = "lac"
-    """Least ambiguous set-valued classifier (Sadinle, Lei & Wasserman 2019)."""
+    method: SetMethod
+    """``lac``: least ambiguous set-valued classifier, covering lesions of all classes together (Sadinle, Lei &
+    Wasserman 2019); ``class_conditional``: the same with a threshold for each class, covering each class."""
     coverage: float
     """Share of images, each lesion counting once, whose set shall hold the true class."""
-    threshold: float
-    """Largest ``1 - probability`` of a class in the set; 1 when there are too few lesions to exclude any class."""
+    thresholds: tuple[float, ...]
+    """Largest ``1 - probability`` of each class in the set; 1 where there are too few lesions to exclude it."""
 
     def members(self, probabilities: FloatArray) -> BoolArray:
         """Return which classes are in the set of each row.
@@ -34,13 +35,15 @@ class PredictionSets:
         (n, n_classes) bool
             Never an empty row: the most probable class is always in.
         """
-        inside: BoolArray = 1 - probabilities <= self.threshold
+        inside: BoolArray = 1 - probabilities <= np.array(self.thresholds)
         inside[np.arange(len(inside)), probabilities.argmax(axis=1)] = True
         return inside
 
 
-def calibrate_sets(probabilities: FloatArray, labels: IntArray, groups: StrArray, *, coverage: float) -> PredictionSets:
-    """Find the threshold at which the sets of new lesions hold the true class with probability `coverage`.
+def calibrate_sets(
+    probabilities: FloatArray, labels: IntArray, groups: StrArray, *, coverage: float, method: SetMethod = "lac"
+) -> PredictionSets:
+    """Find the thresholds at which the sets of new lesions hold the true class with probability `coverage`.
 
     Parameters
     ----------
@@ -52,6 +55,8 @@ def calibrate_sets(probabilities: FloatArray, labels: IntArray, groups: StrArray
         The lesion of each row.
     coverage : float
         Between 0 and 1.
+    method : {"lac", "class_conditional"}
+        One threshold for all classes, or one for each.
 
     Returns
     -------
@@ -65,16 +70,28 @@ def calibrate_sets(probabilities: FloatArray, labels: IntArray, groups: StrArray
     images, and the unseen lesion carries the last 1 / (G + 1) at infinity (Dunn, Wasserman & Ramdas,
     "Distribution-free prediction sets for two-layer hierarchical models", JASA 2023; Lee, Barber & Willett,
     "Distribution-free inference with hierarchical data", 2023). With one image a lesion this is the usual
-    ``ceil((n + 1) * coverage)``-th smallest score.
+    ``ceil((n + 1) * coverage)``-th smallest score. With a threshold for each class the lesions of that class alone
+    decide (Mondrian; Vovk, "Conditional validity of inductive conformal predictors", Machine Learning 2013): rare
+    classes are then covered like common ones, at the price of larger sets.
 
     The guarantee holds for the model that gave the scores. Here these are cross-fitted models while the deployed
-    ensemble averages all of them, so that the coverage is approximate, and marginal: not that of each class.
+    ensemble averages all of them, so that the coverage is approximate.
     """
     scores = 1 - probabilities[np.arange(len(labels)), labels]
+    n_classes = probabilities.shape[1]
+    if method == "lac":
+        thresholds = [_threshold(scores, groups, coverage)] * n_classes
+    else:
+        of_class = [labels == label for label in range(n_classes)]
+        thresholds = [_threshold(scores[rows], groups[rows], coverage) for rows in of_class]
+    return PredictionSets(method=method, coverage=coverage, thresholds=tuple(thresholds))
+
+
+def _threshold(scores: FloatArray, groups: StrArray, coverage: float) -> float:
+    """Return the least score that covers enough lesions; 1 when there are too few of them."""
     _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     order = np.argsort(scores, kind="stable")
     covered = np.cumsum(1 / sizes[group[order]])
     # The slack keeps a sum like 0.1 + 0.2 from falling short of the rank that it equals.
     reached = np.flatnonzero(covered >= coverage * (len(sizes) + 1) - 1e-9)
-    threshold = float(scores[order[reached[0]]]) if len(reached) else 1.0
-    return PredictionSets(coverage=coverage, threshold=threshold)
+    return float(scores[order[reached[0]]]) if len(reached) else 1.0

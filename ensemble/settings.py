@@ -18,6 +18,10 @@ CalibratorName: TypeAlias = Literal["none", "temperature", "vector", "isotonic"]
 """The keys of `ensemble.calibration.registry.CALIBRATORS`."""
 
 
+SetMethod: TypeAlias = Literal["lac", "class_conditional"]
+"""One threshold for the prediction sets of all classes, or one for each."""
+
+
 class EnsembleSettings(BaseModel):
     """How the members' outputs are combined."""
 
@@ -45,6 +49,8 @@ class EnsembleSettings(BaseModel):
     """A TOML file with the cost of every mistake, for the decision rule `costs`."""
     coverage: float = Field(default=0.9, gt=0, lt=1)
     """Share of prediction sets that shall contain the true class."""
+    prediction_sets: SetMethod = "lac"
+    """Whether the sets cover lesions of all classes together (`lac`) or each class (`class_conditional`)."""
 
     @field_validator("combiners")
     @classmethod

@@ -1,0 +1,144 @@
+"""How often prediction sets hold the true class, and how large they are, on lesions that did not calibrate them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cv_folds.arrays import FloatArray, IntArray
+from ensemble.cross_conformal import held_out_sets
+from ensemble.predictions import Predictions
+from ensemble.settings import SetMethod
+from reports.intervals import percentile_interval, resample_groups
+from reports.results import Estimate
+
+SET_METHODS: tuple[SetMethod, ...] = ("lac", "class_conditional")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetScores:
+    """What the sets of one method are like; every lesion counts once."""
+
+    coverage: Estimate
+    """Share of lesions whose images' sets hold the true class."""
+    size: Estimate
+    """Mean number of classes in a set."""
+    single: Estimate
+    """Share of sets with one class only."""
+    per_class: Mapping[str, Estimate]
+    """Class name to the coverage of its lesions."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form used in ``metrics.json``."""
+        return {
+            "coverage": self.coverage.to_json(),
+            "size": self.size.to_json(),
+            "single": self.single.to_json(),
+            "per_class": {name: estimate.to_json() for name, estimate in self.per_class.items()},
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetCoverage:
+    """The prediction sets of the deployed ensemble, by both methods."""
+
+    model: str
+    """Whose probabilities the sets are made of."""
+    aimed: float
+    """The coverage that the thresholds are set for."""
+    deployed: SetMethod
+    """The method that the predictor uses."""
+    methods: Mapping[SetMethod, SetScores]
+    """What was measured."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form used in ``metrics.json``."""
+        return {
+            "model": self.model,
+            "aimed": self.aimed,
+            "deployed": self.deployed,
+            "methods": {method: scores.to_json() for method, scores in self.methods.items()},
+        }
+
+
+def measure_sets(
+    predictions: Predictions,
+    model: str,
+    *,
+    aimed: float,
+    deployed: SetMethod,
+    resamples: int,
+    generator: np.random.Generator,
+) -> SetCoverage | None:
+    """Measure the sets of every fold at the thresholds of the other folds.
+
+    Parameters
+    ----------
+    predictions : Predictions
+        Out-of-fold probabilities.
+    model : str
+        One of its models.
+    aimed : float
+        Coverage that the thresholds are set for.
+    deployed : {"lac", "class_conditional"}
+        The method that the predictor uses; noted only.
+    resamples : int
+        Lesion resamples for the intervals.
+    generator : numpy.random.Generator
+        Source of the resamples.
+
+    Returns
+    -------
+    SetCoverage or None
+        None when there is one fold only, so that no other one can calibrate it.
+    """
+    if len(np.unique(predictions.folds)) < 2:
+        return None
+    names, group = np.unique(predictions.groups, return_inverse=True)
+    blocks = [*resample_groups(len(names), len(group), resamples=resamples, generator=generator)]
+    counts = np.concatenate(blocks) if len(names) > 1 else np.empty((0, 1), np.int32)
+    return SetCoverage(
+        model=model,
+        aimed=aimed,
+        deployed=deployed,
+        methods={method: _scores(predictions, model, aimed, method, group, counts) for method in SET_METHODS},
+    )
+
+
+def _scores(
+    predictions: Predictions, model: str, aimed: float, method: SetMethod, group: IntArray, counts: IntArray
+) -> SetScores:
+    labels = predictions.labels
+    inside = held_out_sets(
+        predictions.probabilities[model], labels, predictions.groups, predictions.folds, coverage=aimed, method=method
+    )
+    hit, size = inside[np.arange(len(labels)), labels].astype(np.float64), inside.sum(axis=1)
+    everywhere = np.ones(len(labels), dtype=np.bool_)
+
+    def mean(values: FloatArray, rows: Any, absent: str) -> Estimate:
+        return _mean_over_groups(values[rows], group[rows], counts, absent)
+
+    return SetScores(
+        coverage=mean(hit, everywhere, "no image"),
+        size=mean(size.astype(np.float64), everywhere, "no image"),
+        single=mean((size == 1).astype(np.float64), everywhere, "no image"),
+        per_class={
+            name: mean(hit, labels == index, "no image of this class") for index, name in enumerate(predictions.classes)
+        },
+    )
+
+
+def _mean_over_groups(values: FloatArray, group: IntArray, counts: IntArray, absent: str) -> Estimate:
+    """Average within groups, then over them, with an interval from (r, n_groups) resample counts."""
+    if not len(values):
+        return Estimate(value=None, reason=absent)
+    numbers, index, sizes = np.unique(group, return_inverse=True, return_counts=True)
+    means = np.bincount(index, weights=values) / sizes
+    drawn = counts[:, numbers].astype(np.float64)
+    how_many = drawn.sum(axis=1)
+    resampled = np.where(how_many > 0, drawn @ means / np.maximum(how_many, 1), np.nan)
+    interval = percentile_interval(resampled)
+    return Estimate(value=float(means.mean()), low=interval.low, high=interval.high, reason=interval.reason)

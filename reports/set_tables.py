@@ -1,0 +1,48 @@
+"""The table of prediction sets."""
+
+from __future__ import annotations
+
+from reports.document import Cell, Column, Paragraph, Table
+from reports.score_tables import estimate_cell
+from reports.set_coverage import SetCoverage
+from reports.wording import percent
+
+_NAMES = {"lac": "one threshold for all classes", "class_conditional": "a threshold for each class"}
+
+
+def sets_text(sets: SetCoverage) -> Paragraph:
+    """Say what prediction sets are and how they were checked."""
+    return Paragraph(
+        title="Prediction sets.",
+        text="A set holds the classes that cannot be ruled out. Thresholds are set so that the sets of "
+        f"{percent(sets.aimed)} of new lesions hold the true class. Here each fold was tried at the thresholds that "
+        f"the other folds give, on the probabilities of {sets.model}; every lesion counts once. The predictor uses "
+        f"{_NAMES[sets.deployed]}. With one threshold for all classes a rare class may be covered less than promised.",
+    )
+
+
+def sets_table(sets: SetCoverage) -> Table:
+    """Return coverage and size of the sets, with the coverage of each class."""
+    classes = tuple(next(iter(sets.methods.values())).per_class)
+    return Table(
+        name="prediction-sets",
+        caption=f"Prediction sets aimed at a coverage of {percent(sets.aimed)}, on folds that did not calibrate them. "
+        "The columns of classes are the coverage of their lesions.",
+        columns=(
+            Column(label="Thresholds", numeric=False),
+            Column(label="Coverage", explain="Share of lesions whose sets hold the true class."),
+            Column(label="Classes in a set", explain="Mean over lesions."),
+            Column(label="Sets of one class", explain="Share of sets that name one class only."),
+            *(Column(label=name) for name in classes),
+        ),
+        rows=tuple(
+            (
+                Cell(text=_NAMES[method]),
+                estimate_cell(scores.coverage),
+                estimate_cell(scores.size),
+                estimate_cell(scores.single),
+                *(estimate_cell(scores.per_class[name]) for name in classes),
+            )
+            for method, scores in sets.methods.items()
+        ),
+    )
