@@ -129,7 +129,7 @@ def write_bundle(
             prediction_set=StoredSets(
                 method=deployed.prediction_sets.method,
                 coverage=deployed.prediction_sets.coverage,
-                threshold=deployed.prediction_sets.threshold,
+                thresholds=deployed.prediction_sets.thresholds,
             ),
             training_data=training_data,
         )
@@ -186,7 +186,7 @@ def read_bundle(folder: Path) -> Bundle:
         prediction_sets=PredictionSets(
             method=manifest.prediction_set.method,
             coverage=manifest.prediction_set.coverage,
-            threshold=manifest.prediction_set.threshold,
+            thresholds=manifest.prediction_set.thresholds,
         ),
     )
 

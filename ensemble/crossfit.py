@@ -154,6 +154,10 @@ def fit_deployed(
         name=name,
         combiner=COMBINERS[name].fit(oof.logits, oof.labels, oof.groups, settings, clinical_of(oof, clinical)),
         prediction_sets=calibrate_sets(
-            predictions.probabilities[name], oof.labels, oof.groups, coverage=settings.coverage
+            predictions.probabilities[name],
+            oof.labels,
+            oof.groups,
+            coverage=settings.coverage,
+            method=settings.prediction_sets,
         ),
     )

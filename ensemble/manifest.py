@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ensemble.settings import CombinerName
+from ensemble.settings import CombinerName, SetMethod
 
 SCHEMA = 1
 """Newest schema that this version reads."""
@@ -64,12 +64,12 @@ class StoredSets(BaseModel):
 
     model_config = _STRICT
 
-    method: Literal["lac"]
+    method: SetMethod
     """See `ensemble.conformal`."""
     coverage: float = Field(gt=0, lt=1)
     """Share of images, each lesion counting once, whose set shall hold the true class."""
-    threshold: float = Field(ge=0, le=1)
-    """Largest ``1 - probability`` of a class in the set."""
+    thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...]
+    """Largest ``1 - probability`` of each class in the set, in column order."""
 
 
 class TrainingData(BaseModel):
@@ -127,6 +127,8 @@ class Manifest(BaseModel):
     def _complete(self) -> Manifest:
         if len(set(self.classes)) < len(self.classes):
             raise ValueError("a class is named twice")
+        if len(self.prediction_set.thresholds) != len(self.classes):
+            raise ValueError("prediction_set needs one threshold for each class")
         if len({member.file for member in self.members}) < len(self.members):
             raise ValueError("a file is named twice")
         present = [(member.backbone, member.fold) for member in self.members]

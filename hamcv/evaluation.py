@@ -22,6 +22,7 @@ from reports.inflation import measure_inflation
 from reports.repeats import spread_over_repeats
 from reports.results import Evaluation, Inflation, Repeats
 from reports.run_folder import RunRecord, read_record, refuse_failed_jobs
+from reports.set_coverage import measure_sets
 from reports.write import write_report
 
 PREDICTIONS_FILE = "predictions.csv"
@@ -58,6 +59,14 @@ def score(run: Path, config: RunConfig, *, demo: bool) -> tuple[Predictions, Eva
         leakage=read_record(run / "audit.json", Audit).allowed_leakage,
         repeats=_repeats(run, config, predictions),
         inflation=_inflation(run, config, predictions, generator),
+        prediction_sets=measure_sets(
+            predictions,
+            config.ensemble.deployed,
+            aimed=config.ensemble.coverage,
+            deployed=config.ensemble.prediction_sets,
+            resamples=config.report.resamples,
+            generator=generator,
+        ),
     )
     write_json(run / METRICS_FILE, evaluation.to_json())
     return predictions, evaluation

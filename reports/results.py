@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cv_folds.leakage import Leakage
 from ensemble.predictions import ModelKind
+from ensemble.settings import SetMethod
 
 if TYPE_CHECKING:
     # Both are made of the estimates below.
@@ -133,6 +134,52 @@ class Inflation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SetScores:
+    """What the sets of one method are like; every lesion counts once."""
+
+    coverage: Estimate
+    """Share of lesions whose images' sets hold the true class."""
+    size: Estimate
+    """Mean number of classes in a set."""
+    single: Estimate
+    """Share of sets with one class only."""
+    per_class: Mapping[str, Estimate]
+    """Class name to the coverage of its lesions."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form used in ``metrics.json``."""
+        return {
+            "coverage": self.coverage.to_json(),
+            "size": self.size.to_json(),
+            "single": self.single.to_json(),
+            "per_class": {name: estimate.to_json() for name, estimate in self.per_class.items()},
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetCoverage:
+    """The prediction sets of the deployed ensemble, by both methods."""
+
+    model: str
+    """Whose probabilities the sets are made of."""
+    aimed: float
+    """The coverage that the thresholds are set for."""
+    deployed: SetMethod
+    """The method that the predictor uses."""
+    methods: Mapping[SetMethod, SetScores]
+    """What was measured."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form used in ``metrics.json``."""
+        return {
+            "model": self.model,
+            "aimed": self.aimed,
+            "deployed": self.deployed,
+            "methods": {method: scores.to_json() for method, scores in self.methods.items()},
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """All scores of a run, computed once; every page and picture reads from here."""
 
@@ -160,6 +207,8 @@ class Evaluation:
     """All metrics, per image and per lesion; None when only those of `models` were computed."""
     tests: tuple[Family, ...] = ()
     """Tests of differences beside `comparisons`."""
+    prediction_sets: SetCoverage | None = None
+    """How good the prediction sets are; None when no other fold could calibrate them."""
 
     @property
     def scored_on(self) -> str:
@@ -202,6 +251,8 @@ class Evaluation:
                 "n_shared": self.inflation.n_shared,
                 "models": _nested_json(self.inflation.models),
             }
+        if self.prediction_sets is not None:
+            content["prediction_sets"] = self.prediction_sets.to_json()
         return content
 
 

@@ -14,6 +14,7 @@ from reports.figures.forest import class_forests, difference_forest, overall_for
 from reports.figures.reliability import class_reliability_figure, reliability_figure
 from reports.figures.style import ModelLook
 from reports.results import Evaluation
+from reports.set_tables import sets_table, sets_text
 from reports.wording import metric_label
 
 Looks = Mapping[str, ModelLook]
@@ -95,5 +96,6 @@ def calibration(curves: Curves, evaluation: Evaluation, looks: Looks) -> Section
         blocks=(
             reliability_figure(curves, evaluation, looks),
             *(class_reliability_figure(curves, evaluation, looks[name], name) for name in in_detail),
+            *((sets_text(sets), sets_table(sets)) if (sets := evaluation.prediction_sets) is not None else ()),
         ),
     )

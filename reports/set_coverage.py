@@ -2,66 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cv_folds.arrays import FloatArray, IntArray
 from ensemble.cross_conformal import held_out_sets
 from ensemble.predictions import Predictions
 from ensemble.settings import SetMethod
 from reports.intervals import percentile_interval, resample_groups
-from reports.results import Estimate
+from reports.results import Estimate, SetCoverage, SetScores
 
 SET_METHODS: tuple[SetMethod, ...] = ("lac", "class_conditional")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SetScores:
-    """What the sets of one method are like; every lesion counts once."""
-
-    coverage: Estimate
-    """Share of lesions whose images' sets hold the true class."""
-    size: Estimate
-    """Mean number of classes in a set."""
-    single: Estimate
-    """Share of sets with one class only."""
-    per_class: Mapping[str, Estimate]
-    """Class name to the coverage of its lesions."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the form used in ``metrics.json``."""
-        return {
-            "coverage": self.coverage.to_json(),
-            "size": self.size.to_json(),
-            "single": self.single.to_json(),
-            "per_class": {name: estimate.to_json() for name, estimate in self.per_class.items()},
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class SetCoverage:
-    """The prediction sets of the deployed ensemble, by both methods."""
-
-    model: str
-    """Whose probabilities the sets are made of."""
-    aimed: float
-    """The coverage that the thresholds are set for."""
-    deployed: SetMethod
-    """The method that the predictor uses."""
-    methods: Mapping[SetMethod, SetScores]
-    """What was measured."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the form used in ``metrics.json``."""
-        return {
-            "model": self.model,
-            "aimed": self.aimed,
-            "deployed": self.deployed,
-            "methods": {method: scores.to_json() for method, scores in self.methods.items()},
-        }
 
 
 def measure_sets(
@@ -109,7 +62,7 @@ def measure_sets(
 
 
 def _scores(
-    predictions: Predictions, model: str, aimed: float, method: SetMethod, group: IntArray, counts: IntArray
+    predictions: Predictions, model: str, aimed: float, method: SetMethod, group: IntArray, counts: NDArray[np.int32]
 ) -> SetScores:
     labels = predictions.labels
     inside = held_out_sets(
@@ -131,7 +84,7 @@ def _scores(
     )
 
 
-def _mean_over_groups(values: FloatArray, group: IntArray, counts: IntArray, absent: str) -> Estimate:
+def _mean_over_groups(values: FloatArray, group: IntArray, counts: NDArray[np.int32], absent: str) -> Estimate:
     """Average within groups, then over them, with an interval from (r, n_groups) resample counts."""
     if not len(values):
         return Estimate(value=None, reason=absent)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from reports.document import Cell, Column, Paragraph, Table
+from reports.results import SetCoverage
 from reports.score_tables import estimate_cell
-from reports.set_coverage import SetCoverage
 from reports.wording import percent
 
 _NAMES = {"lac": "one threshold for all classes", "class_conditional": "a threshold for each class"}

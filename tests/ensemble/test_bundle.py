@@ -49,7 +49,7 @@ def test_manifest_has_the_documented_form(bundle):
     assert {key: sorted(value) for key, value in content.items() if isinstance(value, dict)} == {
         "preprocessing": ["decoder", "image_size", "mean", "std"],
         "combiner": ["backbones", "name", "parameters"],
-        "prediction_set": ["coverage", "method", "threshold"],
+        "prediction_set": ["coverage", "method", "thresholds"],
         "training_data": ["demo", "fingerprint", "images_sha256", "n_images", "n_lesions", "name"],
     }
     for member in content["members"]:
@@ -200,7 +200,7 @@ def test_a_bundle_may_itself_be_reached_by_a_link(bundle, tmp_path):
         (("schema",), 0, "schema"),
         (("schema",), "1", "schema"),
         (("classes",), ["mel", "mel", "nv"], "class is named twice"),
-        (("classes",), ["mel", "nv"], "3 classes, the bundle has 2 and 2"),
+        (("classes",), ["mel", "nv"], "one threshold for each class"),
         (("members",), [], "members"),
         (("members", 0, "fold"), 7, "one member for every fold"),
         (("members", 0, "file"), MEMBER, "a file is named twice"),
@@ -214,7 +214,7 @@ def test_a_bundle_may_itself_be_reached_by_a_link(bundle, tmp_path):
         (("preprocessing", "std"), [1.0, 1.0], "preprocessing.std"),
         (("preprocessing", "crop"), 3, "preprocessing.crop"),
         (("prediction_set", "method"), "raps", "prediction_set.method"),
-        (("prediction_set", "threshold"), 1.5, "prediction_set.threshold"),
+        (("prediction_set", "thresholds"), [1.5] * 3, "prediction_set.thresholds.0"),
         (("training_data", "demo"), "no", "training_data.demo"),
     ],
 )

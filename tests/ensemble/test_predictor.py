@@ -242,7 +242,7 @@ def test_explain_tells_all_about_one_image(bundle, predictor):
     assert (told.label, told.classes) == (CLASSES[probabilities[0].argmax()], CLASSES)
     members = softmax(logits[0], axis=-1).reshape(-1, 3)
     assert told.spread == pytest.approx(entropy(members.mean(axis=0)) - entropy(members, axis=1).mean(), abs=1e-5)
-    threshold = predictor.bundle.prediction_sets.threshold
+    threshold = predictor.bundle.prediction_sets.thresholds[0]
     expected = [name for name, p in zip(CLASSES, told.probabilities, strict=True) if 1 - p <= threshold]
     assert list(told.prediction_set) == (expected or [told.label])
     with pytest.raises(UsageError, match="one image"):
