@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from ensemble.bundle import write_bundle as write_bundle
     from ensemble.combiners import COMBINERS as COMBINERS
     from ensemble.combiners import Combiner as Combiner
-    from ensemble.crossfit import Deployed as Deployed
+    from ensemble.crossfit import CrossFitted as CrossFitted
     from ensemble.crossfit import cross_fit as cross_fit
-    from ensemble.crossfit import ensemble_predictions as ensemble_predictions
-    from ensemble.crossfit import fit_deployed as fit_deployed
+    from ensemble.deployed import Deployed as Deployed
+    from ensemble.deployed import fit_deployed as fit_deployed
     from ensemble.prediction import Prediction as Prediction
     from ensemble.predictions import Predictions as Predictions
     from ensemble.predictor import EnsemblePredictor as EnsemblePredictor
@@ -24,14 +24,14 @@ _HOMES = {
     "Bundle": "bundle",
     "COMBINERS": "combiners",
     "Combiner": "combiners",
-    "Deployed": "crossfit",
+    "CrossFitted": "crossfit",
+    "Deployed": "deployed",
     "EnsemblePredictor": "predictor",
     "EnsembleSettings": "settings",
     "Prediction": "prediction",
     "Predictions": "predictions",
     "cross_fit": "crossfit",
-    "ensemble_predictions": "crossfit",
-    "fit_deployed": "crossfit",
+    "fit_deployed": "deployed",
     "read_bundle": "bundle",
     "write_bundle": "bundle",
 }

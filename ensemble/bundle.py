@@ -19,11 +19,13 @@ from cv_folds.errors import DataError, UsageError, list_rows
 from cv_folds.files import sha256, write_json, write_text
 from cv_folds.images import DECODER
 from cv_folds.training_images import TRAINING_IMAGES_FILE, TrainingImages
-from ensemble.combiners import COMBINERS, Combiner
 from ensemble.conformal import PredictionSets
-from ensemble.crossfit import Deployed
-from ensemble.manifest import SCHEMA, Manifest, Member, Preprocessing, StoredCombiner, StoredSets, TrainingData
+from ensemble.decisions import DecisionRules
+from ensemble.deployed import Deployed
+from ensemble.fitted import FittedModel
+from ensemble.manifest import SCHEMA, Manifest, Member, Preprocessing, StoredSets, TrainingData
 from ensemble.model_card import model_card
+from ensemble.stored_model import read_model, read_rules, store_calibrator, store_combiner, store_prior, store_rules
 
 MANIFEST = "manifest.json"
 
@@ -43,8 +45,10 @@ class Bundle:
     """Where it lies."""
     manifest: Manifest
     """Content of ``manifest.json``."""
-    combiner: Combiner
-    """The fitted combiner."""
+    model: FittedModel
+    """From the logits of the networks of one fold to calibrated probabilities."""
+    rules: DecisionRules
+    """How a class may be decided on."""
     prediction_sets: PredictionSets
     """The rule for prediction sets."""
 
@@ -82,7 +86,7 @@ def write_bundle(
     preprocessing : Preprocessing
         What the members were trained with.
     deployed : Deployed
-        Combiner, prediction sets, order of the classes and backbones.
+        Prior, combiner, calibrator, decision rules, prediction sets, order of the classes and backbones.
     training_data : TrainingData
         Recorded in the manifest and the model card.
     scores : mapping of str to float
@@ -116,16 +120,17 @@ def write_bundle(
             shutil.copyfile(training_images, partial / TRAINING_IMAGES_FILE)
             training_data = training_data.model_copy(update={"images_sha256": sha256(partial / TRAINING_IMAGES_FILE)})
         manifest = Manifest(
-            schema=1,
+            schema=2,
             hamcv_version=hamcv_version,
             classes=deployed.classes,
             preprocessing=preprocessing,
             members=tuple(
                 _add_member(partial, backbone, fold, source) for (backbone, fold), source in member_files.items()
             ),
-            combiner=StoredCombiner(
-                name=deployed.name, backbones=deployed.backbones, parameters=deployed.combiner.parameters()
-            ),
+            prior=store_prior(deployed.model.prior),
+            combiner=store_combiner(deployed),
+            calibrator=store_calibrator(deployed.model.calibrator),
+            decisions=store_rules(deployed.rules),
             prediction_set=StoredSets(
                 method=deployed.prediction_sets.method,
                 coverage=deployed.prediction_sets.coverage,
@@ -140,7 +145,11 @@ def write_bundle(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return Bundle(
-        folder=folder, manifest=manifest, combiner=deployed.combiner, prediction_sets=deployed.prediction_sets
+        folder=folder,
+        manifest=manifest,
+        model=deployed.model,
+        rules=deployed.rules,
+        prediction_sets=deployed.prediction_sets,
     )
 
 
@@ -159,7 +168,7 @@ def read_bundle(folder: Path) -> Bundle:
     Raises
     ------
     DataError
-        When the manifest is missing, damaged, inconsistent or of a newer schema, a weights file is missing,
+        When the manifest is missing, damaged, inconsistent or of another schema, a weights file is missing,
         changed or outside the folder, the folder holds a file that may carry a pickle, or the images were
         decoded by a recipe that this version does not have.
     """
@@ -178,11 +187,15 @@ def read_bundle(folder: Path) -> Bundle:
         _verify_member(folder, member)
     if (digest := manifest.training_data.images_sha256) is not None:
         _verify_content(folder / TRAINING_IMAGES_FILE, digest)
-    combiner = _read_combiner(folder / MANIFEST, manifest)
+    try:
+        model = read_model(manifest)
+    except DataError as error:
+        raise DataError(f"{folder / MANIFEST}: {error}; {_MEND}") from error
     return Bundle(
         folder=folder,
         manifest=manifest,
-        combiner=combiner,
+        model=model,
+        rules=read_rules(manifest),
         prediction_sets=PredictionSets(
             method=manifest.prediction_set.method,
             coverage=manifest.prediction_set.coverage,
@@ -205,26 +218,16 @@ def _read_manifest(path: Path) -> Manifest:
             f"{path}: schema {schema} is newer than this version reads ({SCHEMA}); install hamcv "
             f"{content.get('hamcv_version', 'of that age')} or newer"
         )
+    if isinstance(schema, int) and schema < SCHEMA:
+        raise DataError(
+            f"{path}: schema {schema} is older than this version reads ({SCHEMA}); run `hamcv ensemble RUN` again on "
+            "the run that it came from"
+        )
     try:
         return Manifest.model_validate_json(text)
     except ValidationError as error:
         rows = [f"{'.'.join(str(part) for part in row['loc'])}: {row['msg']}" for row in error.errors()]
         raise DataError(f"{path} is not a manifest of schema {SCHEMA}; {_MEND}:\n" + list_rows(rows)) from error
-
-
-def _read_combiner(path: Path, manifest: Manifest) -> Combiner:
-    stored = manifest.combiner
-    try:
-        combiner = COMBINERS[stored.name].from_parameters(stored.parameters)
-    except DataError as error:
-        raise DataError(f"{path}: {error}; {_MEND}") from error
-    shape = (len(stored.backbones), len(manifest.classes))
-    if (combiner.n_backbones, combiner.n_classes) != shape:
-        raise DataError(
-            f"{path}: the combiner takes {combiner.n_backbones} backbones and {combiner.n_classes} classes, the "
-            f"bundle has {shape[0]} and {shape[1]}; {_MEND}"
-        )
-    return combiner
 
 
 def _verify_member(folder: Path, member: Member) -> None:

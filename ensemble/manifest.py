@@ -1,15 +1,16 @@
-"""What ``manifest.json`` of a bundle holds, schema 1."""
+"""What ``manifest.json`` of a bundle holds, schema 2."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ensemble.settings import CombinerName, SetMethod
+from ensemble.settings import CalibratorName, CombinerName, SetMethod
 
-SCHEMA = 1
-"""Newest schema that this version reads."""
+SCHEMA = 2
+"""The schema that this version reads and writes."""
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
@@ -59,6 +60,57 @@ class StoredCombiner(BaseModel):
     """What `Combiner.parameters` returned."""
 
 
+class StoredPrior(BaseModel):
+    """The class shares that logits are adjusted from and to."""
+
+    model_config = _STRICT
+
+    shown: tuple[float, ...]
+    """Shares that training showed, in column order."""
+    natural: tuple[float, ...]
+    """Shares that are restored."""
+
+    @model_validator(mode="after")
+    def _shares(self) -> StoredPrior:
+        if not (_are_shares(self.shown) and _are_shares(self.natural)):
+            raise ValueError("shares must be above 0 and sum to 1")
+        return self
+
+
+class StoredCalibrator(BaseModel):
+    """The fitted calibrator."""
+
+    model_config = _STRICT
+
+    name: CalibratorName
+    """Key of `ensemble.calibration.registry.CALIBRATORS`."""
+    parameters: dict[str, Any]
+    """What `Calibrator.parameters` returned."""
+
+
+class StoredDecisions(BaseModel):
+    """What the decision rules need."""
+
+    model_config = _STRICT
+
+    natural: tuple[float, ...]
+    """Share of each class where decisions are made, in column order."""
+    costs: tuple[tuple[float, ...], ...] | None
+    """Cost of each decision (column) for each true class (row); null without such a matrix."""
+
+    @model_validator(mode="after")
+    def _usable(self) -> StoredDecisions:
+        if not _are_shares(self.natural):
+            raise ValueError("shares must be above 0 and sum to 1")
+        if self.costs is not None and not all(cost >= 0 for row in self.costs for cost in row):
+            raise ValueError("costs must not be negative")
+        return self
+
+
+def _are_shares(values: tuple[float, ...]) -> bool:
+    return all(value > 0 for value in values) and abs(sum(values) - 1) < 1e-6
+
+
 class StoredSets(BaseModel):
     """The rule for prediction sets."""
 
@@ -97,7 +149,7 @@ class Manifest(BaseModel):
     model_config = _STRICT
 
     # `schema` itself is taken by a method of pydantic's models.
-    schema_version: Literal[1] = Field(alias="schema")
+    schema_version: Literal[2] = Field(alias="schema")
     """Version of this form."""
     hamcv_version: str
     """The version that wrote the bundle."""
@@ -107,8 +159,14 @@ class Manifest(BaseModel):
     """From an image to what the members take."""
     members: tuple[Member, ...] = Field(min_length=1)
     """All trained models."""
+    prior: StoredPrior
+    """From the members' logits to those for the natural class shares."""
     combiner: StoredCombiner
-    """From the members' logits to probabilities."""
+    """From these to probabilities."""
+    calibrator: StoredCalibrator
+    """From probabilities to calibrated ones."""
+    decisions: StoredDecisions
+    """From probabilities to a class."""
     prediction_set: StoredSets
     """From probabilities to sets of classes."""
     training_data: TrainingData
@@ -123,12 +181,22 @@ class Manifest(BaseModel):
         """Return the member of a backbone and a fold."""
         return next(member for member in self.members if (member.backbone, member.fold) == (backbone, fold))
 
+    def _by_class(self) -> Iterator[tuple[str, Sequence[object]]]:
+        yield "prior.shown", self.prior.shown
+        yield "prior.natural", self.prior.natural
+        yield "prediction_set.thresholds", self.prediction_set.thresholds
+        yield "decisions.natural", self.decisions.natural
+        for row in (self.decisions.costs, *(self.decisions.costs or ())):
+            if row is not None:
+                yield "decisions.costs", row
+
     @model_validator(mode="after")
     def _complete(self) -> Manifest:
         if len(set(self.classes)) < len(self.classes):
             raise ValueError("a class is named twice")
-        if len(self.prediction_set.thresholds) != len(self.classes):
-            raise ValueError("prediction_set needs one threshold for each class")
+        for name, values in self._by_class():
+            if len(values) != len(self.classes):
+                raise ValueError(f"{name} holds {len(values)} values for {len(self.classes)} classes")
         if len({member.file for member in self.members}) < len(self.members):
             raise ValueError("a file is named twice")
         present = [(member.backbone, member.fold) for member in self.members]

@@ -7,7 +7,7 @@ from ensemble.bundle import Bundle
 
 
 def probabilities_of(bundle: Bundle, logits: FloatArray) -> FloatArray:
-    """Combine the members of each fold, then average over folds and views.
+    """Restore the prior, combine and calibrate the members of each fold, then average over folds and views.
 
     Parameters
     ----------
@@ -22,6 +22,6 @@ def probabilities_of(bundle: Bundle, logits: FloatArray) -> FloatArray:
         Rows sum to 1.
     """
     n, n_views, n_folds, *shape = logits.shape
-    combined = bundle.combiner.combine(logits.reshape(-1, *shape)).reshape(n, n_views * n_folds, -1)
+    combined = bundle.model.probabilities(logits.reshape(-1, *shape)).reshape(n, n_views * n_folds, -1)
     probabilities: FloatArray = combined.mean(axis=1)
     return probabilities

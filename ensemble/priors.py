@@ -28,9 +28,15 @@ class PriorShift:
     natural: FloatArray
     """(n_classes,) positive shares to be restored, summing to 1."""
 
+    @property
+    def offsets(self) -> FloatArray:
+        """(n_classes,) in nats, what is added to the logits."""
+        offsets: FloatArray = np.log(self.natural) - np.log(self.shown)
+        return offsets
+
     def adjust(self, logits: FloatArray) -> FloatArray:
         """Return logits of the same shape (..., n_classes) for the natural shares."""
-        adjusted: FloatArray = logits + (np.log(self.natural) - np.log(self.shown))
+        adjusted: FloatArray = logits + self.offsets
         return adjusted
 
 

@@ -13,18 +13,22 @@ from cv_folds.clinical import METADATA_FILE, read_clinical
 from cv_folds.errors import DataError, UsageError, list_rows
 from cv_folds.images import DECODER
 from cv_folds.out_of_fold import FoldLogits, OutOfFold, pool
+from cv_folds.scheduling.threads import cpu_cores
 from cv_folds.splits import VALIDATION
 from cv_folds.training.pixels import IMAGENET
 from cv_folds.training.record import LOGITS_FILE, MODEL_FILE, VALIDATION_FILE, verified_record
 from cv_folds.training_images import TRAINING_IMAGES_FILE
 from ensemble.bundle import write_bundle
-from ensemble.crossfit import Deployed, ensemble_predictions, fit_deployed
-from ensemble.holdout import fit_on_validation, holdout_predictions
+from ensemble.crossfit import cross_fit
+from ensemble.decisions import read_costs
+from ensemble.deployed import Deployed, fit_deployed
+from ensemble.holdout import fit_on_validation, predict_test_part
 from ensemble.manifest import Preprocessing, TrainingData
 from ensemble.predictions import Predictions
+from ensemble.record import ENSEMBLE_FILE, EnsembleRecord
 from hamcv.arms import Division, jobs_of, jobs_of_main, read_divisions
 from hamcv.config import RunConfig, read_config
-from hamcv.evaluation import METRICS_FILE, PREDICTIONS_FILE, score
+from hamcv.evaluation import METRICS_FILE, PREDICTIONS_FILE, UNCALIBRATED_FILE, score
 from hamcv.run_folder import CONFIG_FILE, hold
 from reports.results import Evaluation
 from reports.run_folder import RunRecord, read_record
@@ -153,23 +157,30 @@ def _missing_weights(run: Path, config: RunConfig) -> str | None:
 
 
 def _combine_arm(run: Path, config: RunConfig, division: Division) -> Callable[[], Deployed]:
-    """Pool the jobs of an arm, write ``predictions.csv`` and return what fits the ensemble of its networks."""
+    """Pool the jobs of an arm, write what was made of them and return what fits the ensemble of its networks."""
     folders = [job.folder(run) for job in jobs_of(config) if job.arm == division.arm]
+    settings, classes = config.ensemble, division.folds.classes
+    clinical = read_clinical(run / METADATA_FILE, division.folds.image_ids)
+    costs = None if settings.costs is None else read_costs(Path(settings.costs), classes)
+    power, workers = config.training.resampling_power, cpu_cores()
 
     def pooled(name: str, held_out: Sequence[int]) -> OutOfFold:
         parts = [FoldLogits.load(folder / name) for folder in folders]
         return pool(division.folds, parts, config.backbones, held_out=held_out)
 
     oof = pooled(LOGITS_FILE, division.folds.held_out)
-    clinical = read_clinical(run / METADATA_FILE, division.folds.image_ids)
+    deploy: Callable[[], Deployed]
     if division.folds.holdout:
         validation = pooled(VALIDATION_FILE, (VALIDATION,))
-        combined = holdout_predictions(validation, oof, config.ensemble, clinical)
-        deploy = partial(fit_on_validation, validation, config.ensemble, clinical)
+        scored = predict_test_part(validation, oof, settings, power=power, clinical=clinical, workers=workers)
+        deploy = partial(fit_on_validation, validation, settings, power=power, clinical=clinical, costs=costs)
     else:
-        combined = ensemble_predictions(oof, config.ensemble, clinical)
-        deploy = partial(fit_deployed, oof, combined, config.ensemble, clinical)
-    combined.write_csv(division.arm.folder(run) / PREDICTIONS_FILE)
+        scored = cross_fit(oof, settings, power=power, clinical=clinical, workers=workers)
+        deploy = partial(fit_deployed, oof, scored, settings, power=power, clinical=clinical, costs=costs)
+    folder = division.arm.folder(run)
+    EnsembleRecord.of(classes, settings.calibration, scored.priors, costs).write(folder / ENSEMBLE_FILE)
+    scored.uncalibrated.write_csv(folder / UNCALIBRATED_FILE)
+    scored.predictions.write_csv(folder / PREDICTIONS_FILE)
     return deploy
 
 

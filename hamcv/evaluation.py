@@ -26,6 +26,7 @@ from reports.set_coverage import measure_sets
 from reports.write import write_report
 
 PREDICTIONS_FILE = "predictions.csv"
+UNCALIBRATED_FILE = "predictions-uncalibrated.csv"
 METRICS_FILE = "metrics.json"
 
 FORMATS: dict[str, Literal["html", "pdf"]] = {"html": "html", "pdf": "pdf"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 
@@ -14,6 +15,7 @@ from cv_folds.shared_lesions import SharedLesions
 from cv_folds.splits import Folds, inner_split
 from cv_folds.training.preflight import try_backbone
 from cv_folds.training.weights import WeightsFile, find_weights
+from ensemble.decisions import read_costs
 from hamcv.arms import Division, divide
 from hamcv.config import RunConfig
 from hamcv.folding import group
@@ -71,6 +73,8 @@ def preflight(
     """
     whole = open_dataset(config.data, format=config.format, columns=config.columns)
     dataset = limited(whole, config.limit_lesions, seed=config.seed)
+    if config.ensemble.costs is not None:
+        read_costs(Path(config.ensemble.costs), dataset.classes)
     start = time.perf_counter()
     shared = None if merged is not None else group(dataset, config.audit, whole=whole, console=console)
     audit_seconds = time.perf_counter() - start

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 from sklearn.isotonic import IsotonicRegression
 
 from cv_folds.arrays import BoolArray, FloatArray, IntArray, StrArray, frozen
 from cv_folds.errors import DataError
-from ensemble.calibration.stored import StoredParameters, read_parameters
+from ensemble.priors import PriorShift
 from ensemble.settings import EnsembleSettings
+from ensemble.stored import read_stored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,14 @@ class Isotonic:
         return len(self.curves)
 
     @classmethod
-    def fit(cls, probabilities: FloatArray, labels: IntArray, groups: StrArray, settings: EnsembleSettings) -> Self:  # noqa: ARG003
+    def fit(
+        cls,
+        probabilities: FloatArray,
+        labels: IntArray,
+        groups: StrArray,
+        settings: EnsembleSettings,  # noqa: ARG003
+        prior: PriorShift | None = None,  # noqa: ARG003
+    ) -> Self:
         """Fit a curve a class.
 
         Parameters
@@ -59,6 +67,8 @@ class Isotonic:
         groups : (n,) str
             Rows of one group count once where the ends of a curve are kept from 0 and 1.
         settings : EnsembleSettings
+            Not used.
+        prior : PriorShift, optional
             Not used.
 
         Returns
@@ -90,7 +100,7 @@ class Isotonic:
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, Any]) -> Self:
         """Read what `parameters` returned; anything else raises `DataError`."""
-        stored = read_parameters(_Parameters, parameters, "isotonic")
+        stored = read_stored(_Parameters, parameters, "calibrator isotonic")
         curves = tuple(Curve(given=frozen(one.given), observed=frozen(one.observed)) for one in stored.curves)
         for number, curve in enumerate(curves):
             rising = (np.diff(curve.given) > 0).all() if len(curve.given) == len(curve.observed) else False
@@ -111,10 +121,14 @@ def _fit_curve(given: FloatArray, of_class: BoolArray, groups: StrArray) -> Curv
     return Curve(given=frozen(points), observed=frozen(np.clip(observed, low, high)))
 
 
-class _Curve(StoredParameters):
+class _Curve(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
     given: list[float] = Field(min_length=1)
     observed: list[float] = Field(min_length=1)
 
 
-class _Parameters(StoredParameters):
+class _Parameters(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
     curves: list[_Curve] = Field(min_length=1)

@@ -10,6 +10,7 @@ from ensemble.calibration.isotonic import Isotonic
 from ensemble.calibration.temperature import Temperature
 from ensemble.calibration.uncalibrated import Uncalibrated
 from ensemble.calibration.vector import VectorScaling
+from ensemble.priors import PriorShift
 from ensemble.settings import CalibratorName, EnsembleSettings
 
 
@@ -22,8 +23,18 @@ class Calibrator(Protocol):
         ...
 
     @classmethod
-    def fit(cls, probabilities: FloatArray, labels: IntArray, groups: StrArray, settings: EnsembleSettings) -> Self:
-        """Learn from (n, n_classes) probabilities of models that had not seen the rows, labels and groups."""
+    def fit(
+        cls,
+        probabilities: FloatArray,
+        labels: IntArray,
+        groups: StrArray,
+        settings: EnsembleSettings,
+        prior: PriorShift | None = None,
+    ) -> Self:
+        """Learn from (n, n_classes) probabilities of models that had not seen the rows, labels and groups.
+
+        `prior` is the adjustment that the probabilities went through.
+        """
         ...
 
     def calibrate(self, probabilities: FloatArray) -> FloatArray:
@@ -47,3 +58,8 @@ CALIBRATORS: dict[CalibratorName, type[Calibrator]] = {
     "isotonic": Isotonic,
 }
 """Calibrator name to class."""
+
+
+def calibrator_name(calibrator: Calibrator) -> CalibratorName:
+    """Return the key of a calibrator's class."""
+    return next(name for name, kind in CALIBRATORS.items() if type(calibrator) is kind)

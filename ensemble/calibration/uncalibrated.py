@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from cv_folds.arrays import FloatArray, IntArray, StrArray
-from ensemble.calibration.stored import StoredParameters, read_parameters
+from ensemble.priors import PriorShift
 from ensemble.settings import EnsembleSettings
+from ensemble.stored import read_stored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,14 @@ class Uncalibrated:
     """Number of columns."""
 
     @classmethod
-    def fit(cls, probabilities: FloatArray, labels: IntArray, groups: StrArray, settings: EnsembleSettings) -> Self:  # noqa: ARG003
+    def fit(
+        cls,
+        probabilities: FloatArray,
+        labels: IntArray,  # noqa: ARG003
+        groups: StrArray,  # noqa: ARG003
+        settings: EnsembleSettings,  # noqa: ARG003
+        prior: PriorShift | None = None,  # noqa: ARG003
+    ) -> Self:
         """Note the number of columns; there is nothing to learn."""
         return cls(n_classes=probabilities.shape[1])
 
@@ -37,8 +45,10 @@ class Uncalibrated:
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, Any]) -> Self:
         """Read what `parameters` returned; anything else raises `DataError`."""
-        return cls(n_classes=read_parameters(_Parameters, parameters, "none").n_classes)
+        return cls(n_classes=read_stored(_Parameters, parameters, "calibrator none").n_classes)
 
 
-class _Parameters(StoredParameters):
+class _Parameters(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
     n_classes: int = Field(ge=1)

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 from scipy.special import log_softmax, softmax
 from threadpoolctl import threadpool_limits
 
 from cv_folds.arrays import FloatArray, IntArray, StrArray, frozen
 from cv_folds.errors import DataError
 from ensemble.calibration.logs import floored_logs
-from ensemble.calibration.stored import StoredParameters, read_parameters
 from ensemble.inner_folds import inner_folds
+from ensemble.priors import PriorShift
 from ensemble.settings import EnsembleSettings
+from ensemble.stored import read_stored
 
 _MOST_STEPS = 100
 _TOLERANCE = 1e-12
@@ -41,7 +42,14 @@ class VectorScaling:
         return len(self.scales)
 
     @classmethod
-    def fit(cls, probabilities: FloatArray, labels: IntArray, groups: StrArray, settings: EnsembleSettings) -> Self:
+    def fit(
+        cls,
+        probabilities: FloatArray,
+        labels: IntArray,
+        groups: StrArray,
+        settings: EnsembleSettings,
+        prior: PriorShift | None = None,  # noqa: ARG003
+    ) -> Self:
         """Minimise the log-loss plus an L2 penalty on the distance from the identity.
 
         Parameters
@@ -54,6 +62,8 @@ class VectorScaling:
             Rows of one group stay together in the cross-validation that chooses the penalty.
         settings : EnsembleSettings
             `calibration_penalties` and `inner_folds`.
+        prior : PriorShift, optional
+            Not used.
 
         Returns
         -------
@@ -116,13 +126,15 @@ class VectorScaling:
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, Any]) -> Self:
         """Read what `parameters` returned; anything else raises `DataError`."""
-        stored = read_parameters(_Parameters, parameters, "vector")
+        stored = read_stored(_Parameters, parameters, "calibrator vector")
         if len(stored.scales) != len(stored.offsets):
             raise DataError("parameters of calibrator vector: there must be as many scales as offsets")
         return cls(penalty=stored.penalty, scales=frozen(stored.scales), offsets=frozen(stored.offsets))
 
 
-class _Parameters(StoredParameters):
+class _Parameters(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
     penalty: float = Field(gt=0)
     scales: list[float] = Field(min_length=1)
     offsets: list[float] = Field(min_length=1)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ensemble_samples import BACKBONES, SIZE, synthetic_oof, tiny_backbone, write_members
 
@@ -10,7 +11,8 @@ from cv_folds.images import DECODER
 from cv_folds.out_of_fold import OutOfFold
 from cv_folds.training.pixels import IMAGENET
 from ensemble.bundle import write_bundle
-from ensemble.crossfit import Deployed, ensemble_predictions, fit_deployed
+from ensemble.crossfit import cross_fit
+from ensemble.deployed import Deployed, fit_deployed
 from ensemble.manifest import Preprocessing, TrainingData
 from ensemble.settings import EnsembleSettings
 
@@ -20,7 +22,7 @@ def deployed() -> Deployed:
     oof = synthetic_oof(0, n_lesions=120)
     oof = OutOfFold(**{**vars(oof), "backbones": BACKBONES})
     settings = EnsembleSettings(combiners=("soft_vote", "stack"), penalties=(1e-2, 1.0))
-    return fit_deployed(oof, ensemble_predictions(oof, settings), settings)
+    return fit_deployed(oof, cross_fit(oof, settings, power=0.5), settings, power=0.5, costs=1 - np.eye(3))
 
 
 @pytest.fixture

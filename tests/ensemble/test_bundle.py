@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,8 +15,12 @@ from cv_folds.errors import DataError, UsageError
 from cv_folds.files import sha256
 from cv_folds.training_images import TrainingImages
 from ensemble.bundle import read_bundle, write_bundle
+from ensemble.calibration.registry import CALIBRATORS
+from ensemble.crossfit import cross_fit
+from ensemble.deployed import fit_deployed
 from ensemble.manifest import TrainingData
 from ensemble.model_card import model_card
+from ensemble.settings import EnsembleSettings
 
 MEMBER = "tiny_wide-fold-1.safetensors"
 
@@ -37,7 +42,9 @@ def test_round_trip(bundle, deployed):
     assert back.manifest.n_folds == 2
     assert back.prediction_sets == deployed.prediction_sets
     logits = synthetic_oof(9).logits
-    np.testing.assert_array_equal(back.combiner.combine(logits), deployed.combiner.combine(logits))
+    np.testing.assert_array_equal(back.model.probabilities(logits), deployed.model.probabilities(logits))
+    np.testing.assert_array_equal(back.rules.natural, deployed.rules.natural)
+    np.testing.assert_array_equal(back.rules.costs, deployed.rules.costs)
     assert sorted(path.name for path in bundle.iterdir()) == sorted(
         ["manifest.json", "README.md", *(f"{name}-fold-{fold}.safetensors" for name in BACKBONES for fold in (0, 1))]
     )
@@ -45,10 +52,13 @@ def test_round_trip(bundle, deployed):
 
 def test_manifest_has_the_documented_form(bundle):
     content = json.loads((bundle / "manifest.json").read_text())
-    assert content["schema"] == 1
+    assert content["schema"] == 2
     assert {key: sorted(value) for key, value in content.items() if isinstance(value, dict)} == {
         "preprocessing": ["decoder", "image_size", "mean", "std"],
+        "prior": ["natural", "shown"],
         "combiner": ["backbones", "name", "parameters"],
+        "calibrator": ["name", "parameters"],
+        "decisions": ["costs", "natural"],
         "prediction_set": ["coverage", "method", "thresholds"],
         "training_data": ["demo", "fingerprint", "images_sha256", "n_images", "n_lesions", "name"],
     }
@@ -159,11 +169,28 @@ def test_files_that_may_run_code_are_refused(bundle, name):
 
 
 def test_a_newer_schema_names_the_version_to_install(bundle):
-    rewrite(bundle, "schema", to=2)
+    rewrite(bundle, "schema", to=3)
     rewrite(bundle, "hamcv_version", to="3.4.5")
     rewrite(bundle, "invented", to="later")
-    with pytest.raises(DataError, match=r"schema 2 is newer than this version reads \(1\); install hamcv 3\.4\.5"):
+    with pytest.raises(DataError, match=r"schema 3 is newer than this version reads \(2\); install hamcv 3\.4\.5"):
         read_bundle(bundle)
+
+
+def test_an_older_schema_is_refused_with_the_mend(bundle):
+    rewrite(bundle, "schema", to=1)
+    with pytest.raises(DataError, match=r"schema 1 is older.*run `hamcv ensemble RUN` again"):
+        read_bundle(bundle)
+
+
+@pytest.mark.parametrize("calibration", CALIBRATORS)
+def test_every_calibrator_travels_to_the_bit(tmp_path, make_bundle, calibration):
+    oof = replace(synthetic_oof(1, n_lesions=120), backbones=BACKBONES)
+    settings = EnsembleSettings(combiners=("soft_vote",), deployed="soft_vote", calibration=calibration)
+    deployed = fit_deployed(oof, cross_fit(oof, settings, power=1.0), settings, power=1.0)
+    back = read_bundle(make_bundle(tmp_path / "bundle", deployed=deployed))
+    assert back.manifest.calibrator.name == calibration
+    assert back.rules.costs is None
+    np.testing.assert_array_equal(back.model.probabilities(oof.logits), deployed.model.probabilities(oof.logits))
 
 
 def test_an_unknown_decoder_is_refused(bundle):
@@ -200,7 +227,17 @@ def test_a_bundle_may_itself_be_reached_by_a_link(bundle, tmp_path):
         (("schema",), 0, "schema"),
         (("schema",), "1", "schema"),
         (("classes",), ["mel", "mel", "nv"], "class is named twice"),
-        (("classes",), ["mel", "nv"], "one threshold for each class"),
+        (("classes",), ["mel", "nv"], "prior.shown holds 3 values for 2 classes"),
+        (("combiner", "parameters", "n_backbones"), 1, "parameters of stack"),
+        (("prior", "natural"), [0.5, 0.5, 0.5], "sum to 1"),
+        (("prior", "shown"), [0.5, 0.5, 0.0], "above 0"),
+        (("calibrator", "name"), "platt", "calibrator.name"),
+        (("calibrator", "parameters", "temperature"), -1.0, "calibrator temperature"),
+        (("calibrator", "parameters", "offsets"), [0.0], "takes 1 classes, the bundle has 3"),
+        (("decisions", "natural"), [1.0], "decisions.natural holds 1 values"),
+        (("decisions", "costs"), [[0.0, 1.0, 1.0]], "decisions.costs holds 1 values"),
+        (("decisions", "costs"), [[0.0, -1.0, 1.0]] * 3, "not be negative"),
+        (("prediction_set", "thresholds"), [0.5], "prediction_set.thresholds holds 1 values"),
         (("members",), [], "members"),
         (("members", 0, "fold"), 7, "one member for every fold"),
         (("members", 0, "file"), MEMBER, "a file is named twice"),

@@ -51,8 +51,8 @@ def by_hand(bundle: Path, images: np.ndarray, turn=lambda pixels: pixels) -> tup
             ],
             axis=1,
         ).astype(np.float64)
-    combiner = read_bundle(bundle).combiner
-    return (combiner.combine(logits[:, 0]) + combiner.combine(logits[:, 1])) / 2, logits
+    model = read_bundle(bundle).model
+    return (model.probabilities(logits[:, 0]) + model.probabilities(logits[:, 1])) / 2, logits
 
 
 @pytest.fixture
@@ -116,13 +116,13 @@ def test_the_combiner_always_sees_one_shape(bundle, monkeypatch, batch):
     monkeypatch.setitem(ensemble.passes.BATCH, "cpu", batch)
     predictor = EnsemblePredictor.load(bundle, device="cpu", views=2)
     seen = set()
-    combine = type(predictor.bundle.combiner).combine
+    combine = type(predictor.bundle.model.combiner).combine
 
-    def watched(self, logits):
+    def watched(self, logits, clinical=None):
         seen.add(logits.shape)
-        return combine(self, logits)
+        return combine(self, logits, clinical)
 
-    monkeypatch.setattr(type(predictor.bundle.combiner), "combine", watched)
+    monkeypatch.setattr(type(predictor.bundle.model.combiner), "combine", watched)
     images = random_images(3, 6)
     assert predictor.predict_proba(images).shape == (6, 3)
     assert len(list(predictor.explain_each(images))) == 6
@@ -395,7 +395,7 @@ def test_devices_are_named_auto_cpu_or_cuda(monkeypatch):
 
 def test_real_backbones_are_built_by_the_registry(tmp_path, make_bundle, deployed):
     from cv_folds.training.backbones import build_backbone
-    from ensemble.crossfit import Deployed
+    from ensemble.deployed import Deployed
 
     names = ("mobilenet_v3_small", "squeezenet1_1")
     files = {}

@@ -16,6 +16,7 @@ from ensemble.calibration.logs import FLOOR, floored_logs
 from ensemble.calibration.registry import CALIBRATORS
 from ensemble.calibration.temperature import SHARPEST, SOFTEST, Temperature
 from ensemble.calibration.vector import VectorScaling
+from ensemble.priors import prior_shift
 from ensemble.settings import CalibratorName, EnsembleSettings
 
 SETTINGS = EnsembleSettings()
@@ -39,7 +40,7 @@ def test_registry_and_settings_name_the_same_calibrators():
 @pytest.mark.parametrize("seed", range(3))
 def test_every_calibrator_gives_probabilities_and_travels_as_json(name, seed):
     given, labels, groups = sample(seed)
-    fitted = CALIBRATORS[name].fit(given, labels, groups, SETTINGS)
+    fitted = CALIBRATORS[name].fit(given, labels, groups, SETTINGS, prior_shift(labels, 4, power=0.5))
     rows = fitted.calibrate(given)
     assert fitted.n_classes == 4
     assert rows.dtype == np.float64
@@ -110,6 +111,23 @@ def test_temperature_is_the_optimum_that_scipy_finds(seed):
     assert fitted.temperature == pytest.approx(np.exp(found.x), rel=1e-5)
     assert loss(np.log(fitted.temperature)) <= found.fun + 1e-12
     assert (fitted.calibrate(given).argmax(axis=1) == given.argmax(axis=1)).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_temperature_leaves_the_adjusted_prior_alone(seed):
+    given, labels, groups = sample(seed)
+    prior = prior_shift(labels, 4, power=0.5)
+    adjusted = softmax(prior.adjust(np.log(given)), axis=1)
+    fitted = Temperature.fit(adjusted, labels, groups, SETTINGS, prior)
+
+    def loss(log_temperature: float) -> float:
+        scores = prior.adjust(np.log(given) / np.exp(log_temperature))
+        return -float(log_softmax(scores, axis=1)[np.arange(len(labels)), labels].mean())
+
+    found = minimize_scalar(loss, bounds=(np.log(SHARPEST), np.log(SOFTEST)), method="bounded", options={"xatol": 1e-9})
+    assert fitted.temperature == pytest.approx(np.exp(found.x), rel=1e-5)
+    expected = softmax(prior.adjust(np.log(given) / fitted.temperature), axis=1)
+    np.testing.assert_allclose(fitted.calibrate(adjusted), expected, atol=1e-9)
 
 
 def test_temperatures_of_degenerate_predictions():
@@ -223,9 +241,10 @@ def test_floored_logs_are_finite():
     [
         ("none", {}),
         ("none", {"n_classes": 0}),
-        ("temperature", {"n_classes": 3, "temperature": 0.0}),
-        ("temperature", {"n_classes": 3, "temperature": float("nan")}),
-        ("temperature", {"n_classes": 3, "temperature": 1.0, "more": 1}),
+        ("temperature", {"offsets": [0.0], "temperature": 0.0}),
+        ("temperature", {"offsets": [0.0], "temperature": float("nan")}),
+        ("temperature", {"offsets": [], "temperature": 1.0}),
+        ("temperature", {"offsets": [0.0], "temperature": 1.0, "more": 1}),
         ("vector", {"penalty": 1.0, "scales": [1.0], "offsets": [0.0, 0.0]}),
         ("vector", {"penalty": 1.0, "scales": [], "offsets": []}),
         ("isotonic", {"curves": []}),

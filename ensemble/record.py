@@ -1,0 +1,120 @@
+"""What a run folder keeps about how its probabilities were made (``ensemble.json``), for scoring them again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cv_folds.arrays import FloatArray, IntArray, frozen
+from cv_folds.errors import DataError
+from cv_folds.files import write_json
+from ensemble.decisions import DecisionRules, RuleName
+from ensemble.predictions import Predictions
+from ensemble.priors import PriorShift
+from ensemble.settings import CalibratorName
+
+ENSEMBLE_FILE = "ensemble.json"
+
+_STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class FoldPrior(BaseModel):
+    """The class shares that the rows of one fold were adjusted with."""
+
+    model_config = _STRICT
+
+    shown: tuple[float, ...]
+    """In training."""
+    natural: tuple[float, ...]
+    """Among the rows that the models of this fold were fitted on."""
+
+
+class EnsembleRecord(BaseModel):
+    """``ensemble.json``, schema 1."""
+
+    model_config = _STRICT
+
+    # `schema` itself is taken by a method of pydantic's models.
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    """Version of this form."""
+    classes: tuple[str, ...] = Field(min_length=1)
+    """Class names in column order."""
+    calibration: CalibratorName
+    """How the probabilities were calibrated."""
+    priors: dict[int, FoldPrior]
+    """Fold to its class shares."""
+    costs: tuple[tuple[float, ...], ...] | None
+    """Cost of each decision (column) for each true class (row); null without such a matrix."""
+
+    @classmethod
+    def of(
+        cls,
+        classes: tuple[str, ...],
+        calibration: CalibratorName,
+        priors: Mapping[int, PriorShift],
+        costs: FloatArray | None,
+    ) -> EnsembleRecord:
+        """Return the record of a run."""
+        return cls(
+            classes=classes,
+            calibration=calibration,
+            priors={
+                fold: FoldPrior(shown=tuple(prior.shown.tolist()), natural=tuple(prior.natural.tolist()))
+                for fold, prior in priors.items()
+            },
+            costs=None if costs is None else tuple(tuple(row) for row in costs.tolist()),
+        )
+
+    def write(self, path: Path) -> None:
+        """Write the file atomically."""
+        write_json(path, self.model_dump(mode="json", by_alias=True))
+
+    @classmethod
+    def read(cls, path: Path) -> EnsembleRecord:
+        """Read what `write` wrote; a missing or damaged file raises `DataError`."""
+        mend = "`hamcv ensemble` on its folder writes it again"
+        if not path.is_file():
+            raise DataError(f"{path} is missing; {mend}")
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise DataError(f"{path} is damaged: {where}: {first['msg']}; {mend}") from error
+
+    def decide(self, predictions: Predictions) -> dict[str, dict[RuleName, IntArray]]:
+        """Decide on a class for every row by every rule.
+
+        Parameters
+        ----------
+        predictions : Predictions
+            Of this run.
+
+        Returns
+        -------
+        dict
+            Model name to rule to (n,) column numbers. What a rule knows of class shares comes from the labels that the
+            models of the fold were fitted on.
+
+        Raises
+        ------
+        DataError
+            When the record is not of these classes and folds.
+        """
+        folds = set(predictions.folds.tolist())
+        if self.classes != predictions.classes or not folds <= self.priors.keys():
+            raise DataError(f"{ENSEMBLE_FILE} is of other classes or folds than the predictions; combine them again")
+        costs = None if self.costs is None else frozen(self.costs)
+        decided: dict[str, dict[RuleName, IntArray]] = {}
+        for model, probabilities in predictions.probabilities.items():
+            decided[model] = {}
+            for fold in folds:
+                inside = predictions.folds == fold
+                rules = DecisionRules(natural=frozen(self.priors[fold].natural), costs=costs)
+                for rule in rules.names:
+                    rows = decided[model].setdefault(rule, predictions.labels * 0)
+                    rows[inside] = rules.decide(probabilities[inside], rule)
+        return decided
