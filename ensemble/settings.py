@@ -76,3 +76,11 @@ class EnsembleSettings(BaseModel):
         if self.deployed not in self.combiners:
             raise ValueError(f'deployed = "{self.deployed}" must be one of combiners ({", ".join(self.combiners)})')
         return self
+
+    def without_clinical(self) -> EnsembleSettings:
+        """Return the settings for data without any age, sex or body site: `stack_meta` would be `stack` again.
+
+        It stays where it is the deployed one.
+        """
+        kept = tuple(name for name in self.combiners if name != "stack_meta" or name == self.deployed)
+        return self.model_copy(update={"combiners": kept})

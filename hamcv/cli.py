@@ -240,6 +240,7 @@ def ensemble_command(run_folder: Annotated[Path, typer.Argument(metavar="RUN", h
     combined = combine_again(run_folder)
     show_leaderboard(combined.evaluation, Console())
     show_written(combined.files, Console())
+    show_notes(combined.notes, _stderr())
     if combined.no_predictor is not None:
         _complain(combined.no_predictor)
 

@@ -35,6 +35,10 @@ from reports.run_folder import RunRecord, read_record
 from reports.summary import leakage_warning
 from reports.write import write_report
 
+NO_CLINICAL = (
+    f"stack_meta is left out: no age, sex or body site of any image is known (from {METADATA_FILE} of the run)"
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Combined:
@@ -48,6 +52,8 @@ class Combined:
     """What was written: the scores, the predictor and, from `combine_again`, the reports."""
     no_predictor: str | None
     """Why no predictor was written, in one line; None when it was."""
+    notes: tuple[str, ...]
+    """What else a person should know, a line each."""
 
 
 def combine(
@@ -80,6 +86,9 @@ def combine(
     DataError
         When predictions are missing, doubled or damaged.
     """
+    asked = config.ensemble
+    if read_clinical(run / METADATA_FILE, divisions[0].folds.image_ids).empty:
+        config = config.model_copy(update={"ensemble": asked.without_clinical()})
     with stage("ensemble"):
         deployed = _combine_arm(run, config, divisions[0])()
         for division in divisions[1:]:
@@ -90,7 +99,13 @@ def combine(
     if (no_predictor := _missing_weights(run, config)) is None:
         with stage("predictor"):
             files.append(_write_predictor(run, config, deployed, evaluation, data))
-    return Combined(predictions=predictions, evaluation=evaluation, files=tuple(files), no_predictor=no_predictor)
+    return Combined(
+        predictions=predictions,
+        evaluation=evaluation,
+        files=tuple(files),
+        no_predictor=no_predictor,
+        notes=() if config.ensemble.combiners == asked.combiners else (NO_CLINICAL,),
+    )
 
 
 def combine_again(run: Path) -> Combined:

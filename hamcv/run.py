@@ -18,7 +18,7 @@ from hamcv.combining import combine
 from hamcv.config import RunConfig
 from hamcv.job import refuse_changed_folds, write_folds
 from hamcv.journal import RunJournal
-from hamcv.log import logging_to
+from hamcv.log import LOGGER, logging_to
 from hamcv.preflight import Preflight, preflight
 from hamcv.run_folder import open_run_folder
 from hamcv.sources import DEMO_BANNER
@@ -174,6 +174,8 @@ def _stages(
         demo=dataset.demo,
     )
     combined = combine(options.out, config, found.divisions, data, stage=journal.stage)
+    for note in combined.notes:
+        LOGGER.warning(f"note: {note}")
     # Before the report, which prints when the run ended.
     journal.finish()
     with journal.stage("report"):

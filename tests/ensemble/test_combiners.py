@@ -295,3 +295,11 @@ def test_wrong_settings_are_refused(wrong):
 
 def test_settings_allow_voting_alone():
     assert EnsembleSettings(combiners=("soft_vote",), deployed="soft_vote").deployed == "soft_vote"
+
+
+def test_settings_without_clinical_values_keep_what_is_deployed():
+    assert "stack_meta" in EnsembleSettings().combiners
+    others = tuple(name for name in COMBINERS if name != "stack_meta")
+    assert EnsembleSettings().without_clinical() == EnsembleSettings(combiners=others)
+    needed = EnsembleSettings(deployed="stack_meta")
+    assert needed.without_clinical() == needed

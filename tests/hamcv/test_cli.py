@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -240,7 +241,7 @@ def test_ensemble_combines_stored_predictions_again(hamcv: Hamcv, tiny_run: Path
 def test_a_run_without_weights_is_finished_but_for_its_predictor(hamcv: Hamcv, tiny_run: Path, tmp_path: Path) -> None:
     """As the files of a run on another machine are brought here."""
     out = tmp_path / "run"
-    for name in ("config.toml", "run.json", "folds.csv", "audit.json"):
+    for name in ("config.toml", "run.json", "folds.csv", "metadata.csv", "audit.json"):
         out.mkdir(exist_ok=True)
         shutil.copy(tiny_run / name, out / name)
     shutil.copytree(tiny_run / "jobs", out / "jobs", ignore=shutil.ignore_patterns("model.safetensors"))
@@ -258,6 +259,20 @@ def test_a_run_without_weights_is_finished_but_for_its_predictor(hamcv: Hamcv, t
     screen = hamcv("ensemble", out)
     assert screen.code == 3
     assert "squeezenet1_1, fold 1" in screen.err
+
+
+def test_a_run_without_clinical_values_leaves_out_the_ensemble_that_needs_them(
+    hamcv: Hamcv, tiny_run: Path, tmp_path: Path
+) -> None:
+    """As a run that was made before such values were kept."""
+    out = tmp_path / "run"
+    shutil.copytree(tiny_run, out, ignore=shutil.ignore_patterns("metadata.csv", "figures"))
+    screen = hamcv("ensemble", out)
+    assert screen.code == 0, screen.err
+    assert "stack_meta is left out" in screen.err
+    before, after = (json.loads((run / "metrics.json").read_text())["models"] for run in (tiny_run, out))
+    assert before.keys() - after.keys() == {"stack_meta"}
+    assert after["stack"] == before["stack"]
 
 
 def test_report_writes_only_the_format_asked_for(hamcv: Hamcv, tiny_run: Path, tmp_path: Path) -> None:
