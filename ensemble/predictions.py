@@ -60,14 +60,22 @@ class Predictions:
                     + list_rows(self.image_ids[~good].tolist())
                 )
 
-    def write_csv(self, path: Path) -> None:
-        """Write the columns of the run-folder contract, with every digit of the probabilities, atomically."""
+    def write_csv(self, path: Path, *, folds: bool = True) -> None:
+        """Write the columns of the run-folder contract, with every digit of the probabilities, atomically.
+
+        Parameters
+        ----------
+        path : Path
+            The file.
+        folds : bool
+            Whether there are any; images from elsewhere were held out by no fold, and the column is left away.
+        """
         frame = pd.DataFrame(
             {
                 "image_id": self.image_ids,
                 "lesion_id": self.lesion_ids,
                 "group": self.groups,
-                "fold": self.folds,
+                **({"fold": self.folds} if folds else {}),
                 "label": np.array(self.classes)[self.labels],
             }
         )

@@ -276,6 +276,62 @@ def predict_command(
     answered.refuse_unanswered()
 
 
+@app.command("evaluate")
+def evaluate_command(
+    source: Annotated[Path, typer.Argument(metavar="RUN|BUNDLE", help="A run folder or a predictor bundle.")],
+    *,
+    data: Annotated[str, typer.Option(metavar="PATH", help="Folder of labelled images that were not trained on.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="New or empty folder for scores, report and lists.")],
+    layout: FormatOption = None,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="THEIRS=OURS,...",
+            help="What a class of the data is in the model, where names do not tell; nothing after = leaves it out.",
+        ),
+    ] = None,
+    training_data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH", help="Folder of the training data, to look for near-duplicates [default: that of the run]."
+        ),
+    ] = None,
+    own_ids: Annotated[
+        bool,
+        typer.Option("--own-ids", help="An id of the data that equals one of the training data is another image's."),
+    ] = False,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N", help="Where to compute.")] = "auto",
+    tta: Annotated[
+        int, typer.Option("--tta", metavar="N", min=1, max=8, help="Average over N turned and mirrored views.")
+    ] = 1,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="key=value", help="Any of columns.KEY, audit.KEY and report.KEY."),
+    ] = None,
+) -> None:
+    """Score and report the ensemble on a labelled set that it never saw.
+
+    Images that were in training, and near-duplicates of them, are found and left out.
+    """
+    from hamcv.external import ExternalOptions, evaluate_external, parse_classes
+
+    options = ExternalOptions(
+        source=source,
+        out=out,
+        training_data=training_data,
+        classes=parse_classes(classes or []),
+        own_ids=own_ids,
+        device=device,
+        views=tta,
+    )
+    chosen = choose_data(data).data
+    config = settings_of_data(chosen, layout, assignments, allowed=("columns", "audit", "report"))
+    result = evaluate_external(config, options, _stderr())
+    show_notes(result.notes, _stderr())
+    show_leaderboard(result.evaluation, Console())
+    show_written(result.files, Console())
+
+
 @app.command("folds")
 def folds_command(
     out: Annotated[Path, typer.Option(metavar="FILE.csv", help="Where to write.")],

@@ -34,7 +34,7 @@ def show_leaderboard(evaluation: Evaluation, console: Console) -> None:
         show_demo_banner(console)
     if evaluation.leakage is not None:
         console.print(leakage_warning(evaluation.leakage), style="yellow", markup=False, soft_wrap=True)
-    kind = "Test" if evaluation.protocol == "holdout" else "Out-of-fold"
+    kind = {"holdout": "Test", "external": "External"}.get(evaluation.protocol, "Out-of-fold")
     console.print(
         f"{kind} scores of {evaluation.n_images} images of {evaluation.n_lesions} lesions, with 95 % intervals "
         "from a bootstrap over lesions",

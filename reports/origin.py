@@ -71,7 +71,6 @@ def build_origin_document(origin: Origin, evaluation: Evaluation, predictions: P
         ),
         score_sections.overall(evaluation, looks),
         score_sections.classes(evaluation, looks, lead),
-        score_sections.further(evaluation),
         score_sections.confusion(curves, lead),
         score_sections.class_curves(curves, evaluation, looks, lead),
         score_sections.calibration(curves, evaluation, looks),
@@ -100,7 +99,8 @@ def build_origin_document(origin: Origin, evaluation: Evaluation, predictions: P
 
 
 def _summary(origin: Origin, evaluation: Evaluation, predictions: Predictions) -> Section:
-    collapsed = summary.collapse_note(predictions, "Look at the confusion matrices.")
+    kinds = set(predictions.kinds.values())
+    collapsed = summary.collapse_note(predictions, "Look at the confusion matrices.", kinds=kinds)
     absent = [
         name
         for name in evaluation.classes

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from cv_folds.leakage import Leakage
-from ensemble.predictions import Predictions
+from ensemble.predictions import ModelKind, Predictions
 from reports.comparisons import best_model, evidence_text
 from reports.results import Evaluation
 from reports.run_folder import RunFolder
@@ -73,12 +75,14 @@ def audit_note(folder: RunFolder) -> str | None:
 def collapse_note(
     predictions: Predictions,
     conclusion: str = "Such a network has learned next to nothing; look at its training curves.",
+    *,
+    kinds: Collection[ModelKind] = frozenset[ModelKind]({"backbone"}),
 ) -> str | None:
-    """Name the single models whose most probable class is nearly always the same, or return None."""
+    """Name the models of some kinds whose most probable class is nearly always the same, or return None."""
     collapsed = []
     for name, probabilities in predictions.probabilities.items():
         named = np.bincount(probabilities.argmax(axis=1), minlength=len(predictions.classes))
-        if predictions.kinds[name] != "ensemble" and named.max() > COLLAPSED_SHARE * named.sum():
+        if predictions.kinds[name] in kinds and named.max() > COLLAPSED_SHARE * named.sum():
             collapsed.append(f"{name} ({predictions.classes[named.argmax()]})")
     if not collapsed:
         return None
