@@ -53,6 +53,7 @@ def build_document(folder: RunFolder, evaluation: Evaluation, predictions: Predi
         _data(folder),
         score_sections.overall(evaluation, looks),
         score_sections.classes(evaluation, looks, lead),
+        score_sections.further(evaluation),
         *(() if folder.folds.holdout else (score_sections.spread(evaluation, looks),)),
         *((_repeats(evaluation.repeats),) if evaluation.repeats is not None else ()),
         score_sections.confusion(curves, lead),

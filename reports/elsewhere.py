@@ -126,9 +126,9 @@ def evaluate(
     scores = replace(scores, protocol="given")
     if folder is not None:
         write_json(folder / METRICS_FILE, scores.to_json())
-        origin = _origin(
-            given, title=title, date=date or datetime.now(UTC), resamples=resamples, seed=seed, table=table
-        )
+        # A PDF knows no fractions of a second.
+        when = (date or datetime.now(UTC)).replace(microsecond=0)
+        origin = _origin(given, title=title, date=when, resamples=resamples, seed=seed, table=table)
         write_document(folder, build_origin_document(origin, scores, given.predictions), formats)
     return scores
 

@@ -142,6 +142,15 @@ def score_notes(resamples: str) -> tuple[Paragraph, ...]:
             "lacks it is left out, and so is one without width: a recall of 0 in every resample has no interval.",
         ),
         Paragraph(
+            title="Tests.",
+            text="All are two-sided, and paired on the same images, lesions or folds. The p-value of the bootstrap is "
+            "twice the share of resamples beyond zero. DeLong’s test per image takes lesions as clusters (Obuchowski, "
+            "Biometrics 53 (1997) 567-578); McNemar’s is the exact one, per lesion; the t-test over folds allows for "
+            "the images that folds share in training (Nadeau and Bengio, Mach. Learn. 52 (2003) 239-281). Only this "
+            "one has the variation of training in it, and with few folds it finds little. p-values are adjusted by "
+            "Holm’s method for the pairs of models of one test and metric; a difference is claimed below 0.05.",
+        ),
+        Paragraph(
             title="Calibration.",
             text=f"ECE is the mean absolute gap between confidence and frequency in {N_BINS} bins that hold equally "
             "many images: of the highest probability overall, and of the class's own probability in the tables by "

@@ -71,6 +71,7 @@ def build_origin_document(origin: Origin, evaluation: Evaluation, predictions: P
         ),
         score_sections.overall(evaluation, looks),
         score_sections.classes(evaluation, looks, lead),
+        score_sections.further(evaluation),
         score_sections.confusion(curves, lead),
         score_sections.class_curves(curves, evaluation, looks, lead),
         score_sections.calibration(curves, evaluation, looks),

@@ -143,7 +143,9 @@ def ranking_metrics(ranking: Ranking, descent: Descent) -> RankingMetrics:
     # Pairs in which the image of the other class scores higher or the same; the same counts half.
     lost = np.einsum("rk,rk->r", hits, through)
     lost -= np.einsum("rm,rm->r", hits[:, ranking.tied_runs], descent.tied) / 2
-    precision = descent.found / np.maximum(descent.found + through, 1)
+    precision = descent.found + through
+    np.maximum(precision, 1, out=precision)
+    np.divide(descent.found, precision, out=precision)
     pairs = descent.n_class * descent.n_rest
     return RankingMetrics(
         auc=ratio(pairs - lost, pairs),

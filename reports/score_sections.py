@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reports import score_tables
+from reports import further_tables, score_tables
 from reports.curves import Curves
 from reports.document import Block, Group, Section
 from reports.figures.class_curves import precision_recall_figure, roc_figure
@@ -15,6 +15,7 @@ from reports.figures.reliability import class_reliability_figure, reliability_fi
 from reports.figures.style import ModelLook
 from reports.results import Evaluation
 from reports.set_tables import sets_table, sets_text
+from reports.tests_table import table_of_tests
 from reports.wording import metric_label
 
 Looks = Mapping[str, ModelLook]
@@ -26,6 +27,8 @@ def overall(evaluation: Evaluation, looks: Looks) -> Section:
     if evaluation.comparisons:
         blocks += [difference_forest(evaluation.comparisons, looks)]
         blocks += [Group(title="Differences as a table", blocks=(score_tables.comparison_table(evaluation),))]
+    if evaluation.tests:
+        blocks += [Group(title="All tests of differences", blocks=(table_of_tests(evaluation),))]
     return Section(name="overall", title="Overall scores", blocks=tuple(blocks))
 
 
@@ -45,6 +48,23 @@ def classes(evaluation: Evaluation, looks: Looks, lead: str) -> Section:
             *others,
         ),
     )
+
+
+def further(evaluation: Evaluation) -> Section:
+    """Show the scores beyond the usual ones, per image and per lesion; nothing when they were not computed."""
+    levels = evaluation.levels
+    blocks: list[Block] = []
+    if levels is not None:
+        if levels.by_lesion is not None:
+            blocks += further_tables.lesion_tables(levels.by_lesion)
+        for level in (levels.by_image, *(() if levels.by_lesion is None else (levels.by_lesion,))):
+            found = (
+                ("Malignant against benign", further_tables.malignant_tables(levels, level)),
+                ("Decisions and confidence", (further_tables.balance_table(level),)),
+                ("Calibration", further_tables.calibration_tables(level)),
+            )
+            blocks += [Group(title=f"{title}, per {level.unit}", blocks=tables) for title, tables in found]
+    return Section(name="further", title="Per lesion, and further scores", blocks=tuple(blocks))
 
 
 def spread(evaluation: Evaluation, looks: Looks) -> Section:

@@ -134,14 +134,15 @@ def comparison_table(evaluation: Evaluation) -> Table:
                 Cell(text=comparison.model),
                 Cell(text=comparison.against),
                 estimate_cell(comparison.difference, sign=True),
-                Cell(text=_finding(comparison.difference, comparison.metric, comparison.evidence)),
+                Cell(text=finding(comparison.difference, comparison.metric, comparison.evidence)),
             )
             for comparison in evaluation.comparisons
         ),
     )
 
 
-def _finding(difference: Estimate, metric: str, evidence: str) -> str:
+def finding(difference: Estimate, metric: str, evidence: str) -> str:
+    """Say in a word or two what a difference shows: better, worse, or what `evidence` says."""
     if evidence != "difference" or difference.value is None:
         return evidence
     gain = difference.value > 0

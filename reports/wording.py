@@ -3,82 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
 
+from reports.metric_words import METRICS as METRICS
 from reports.results import Estimate
 
 NOT_AVAILABLE = "n/a"
 
-
-@dataclass(frozen=True, kw_only=True)
-class MetricWords:
-    """The words for one metric."""
-
-    label: str
-    """Heading."""
-    better: Literal["higher", "lower", "neither"]
-    """Which direction is good."""
-    explain: str
-    """One sentence."""
-
-
-METRICS: dict[str, MetricWords] = {
-    "accuracy": MetricWords(label="Accuracy", better="higher", explain="Share of images with the right class."),
-    "balanced_accuracy": MetricWords(
-        label="Balanced accuracy", better="higher", explain="Mean of the classes' recalls; every class counts the same."
-    ),
-    "macro_f1": MetricWords(
-        label="Macro F1", better="higher", explain="Mean of the classes' F1; every class counts the same."
-    ),
-    "weighted_f1": MetricWords(
-        label="Weighted F1", better="higher", explain="Mean of the classes' F1, weighted by their number of images."
-    ),
-    "macro_auc": MetricWords(
-        label="Macro AUC",
-        better="higher",
-        explain="Mean of the classes' areas under the ROC curve, one against the rest.",
-    ),
-    "log_loss": MetricWords(
-        label="Log-loss", better="lower", explain="Mean of -ln of the probability given to the true class, in nats."
-    ),
-    "brier": MetricWords(
-        label="Brier score",
-        better="lower",
-        explain="Mean squared distance between probabilities and truth; summed over the classes, not halved.",
-    ),
-    "ece": MetricWords(
-        label="ECE",
-        better="lower",
-        explain="Expected calibration error: mean gap between confidence and frequency in 15 equal-mass bins.",
-    ),
-    "mcc": MetricWords(label="MCC", better="higher", explain="Matthews correlation coefficient over all classes."),
-    "kappa": MetricWords(
-        label="Cohen’s κ", better="higher", explain="Agreement with the truth beyond chance, not weighted."
-    ),
-    "f1": MetricWords(label="F1", better="higher", explain="Harmonic mean of precision and recall."),
-    "auc": MetricWords(label="AUC", better="higher", explain="Area under the ROC curve of the class against the rest."),
-    "precision": MetricWords(
-        label="Precision",
-        better="higher",
-        explain="Share right among the images given this class (positive predictive value).",
-    ),
-    "recall": MetricWords(
-        label="Recall", better="higher", explain="Share found among the images of this class (sensitivity)."
-    ),
-    "specificity": MetricWords(
-        label="Specificity", better="higher", explain="Share not given this class among the images of other classes."
-    ),
-    "average_precision": MetricWords(
-        label="Average precision", better="higher", explain="Step-wise area under the precision-recall curve."
-    ),
-    "malignant_auc": MetricWords(
-        label="Malignant AUC",
-        better="higher",
-        explain="Area under the ROC curve of the malignant classes together against the others.",
-    ),
-    "support": MetricWords(label="Images", better="neither", explain="Number of images of this class."),
-}
 
 MINUS = "\N{MINUS SIGN}"
 

@@ -253,6 +253,12 @@ def test_the_report_has_what_needs_no_run_and_nothing_else(tmp_path: Path) -> No
     assert (tmp_path / "out" / "report.html").read_text() == page
 
 
+def test_a_report_without_a_date_is_of_now(tmp_path: Path) -> None:
+    labels, probabilities = drawn(6, n=40)
+    evaluate(labels, probabilities, classes=CLASSES, resamples=100, out=tmp_path / "report", formats=["pdf"])
+    assert (tmp_path / "report" / "report.pdf").is_file()
+
+
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "mine.svg").write_text("<svg/>")
