@@ -232,12 +232,25 @@ def report_command(
 
 
 @app.command("ensemble")
-def ensemble_command(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]) -> None:
+def ensemble_command(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    combiners: Annotated[
+        str | None, typer.Option(metavar="A,B,...", help="The ensembles to score [default: those of the run].")
+    ] = None,
+    deployed: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The one of them that the predictor uses.")
+    ] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="ensemble.KEY=VALUE", help="Change how networks are combined.")
+    ] = None,
+) -> None:
     """Combine the stored out-of-fold predictions of a run again, without training; writes scores, predictor, report.
 
-    Without the weights of the jobs there is no predictor, all else is the same.
+    Without the weights of the jobs there is no predictor, all else is the same. What is changed here is written to the
+    config.toml of the run.
     """
-    combined = combine_again(run_folder)
+    changes = {"ensemble.combiners": _names(combiners), "ensemble.deployed": deployed}
+    combined = combine_again(run_folder, changes, assignments or ())
     show_leaderboard(combined.evaluation, Console())
     show_written(combined.files, Console())
     show_notes(combined.notes, _stderr())

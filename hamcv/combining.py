@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import hamcv
 from cv_folds.clinical import METADATA_FILE, read_clinical
 from cv_folds.errors import DataError, UsageError, list_rows
+from cv_folds.files import write_text
 from cv_folds.images import DECODER
 from cv_folds.out_of_fold import FoldLogits, OutOfFold, pool
 from cv_folds.scheduling.threads import cpu_cores
@@ -27,7 +29,7 @@ from ensemble.manifest import Preprocessing, TrainingData
 from ensemble.predictions import Predictions
 from ensemble.record import ENSEMBLE_FILE, EnsembleRecord
 from hamcv.arms import Division, jobs_of, jobs_of_main, read_divisions
-from hamcv.config import RunConfig, read_config
+from hamcv.config import RunConfig, amend_ensemble, read_config
 from hamcv.evaluation import METRICS_FILE, PREDICTIONS_FILE, UNCALIBRATED_FILE, score
 from hamcv.run_folder import CONFIG_FILE, hold
 from reports.results import Evaluation
@@ -108,13 +110,15 @@ def combine(
     )
 
 
-def combine_again(run: Path) -> Combined:
+def combine_again(run: Path, changes: Mapping[str, Any] | None = None, assignments: Sequence[str] = ()) -> Combined:
     """Combine, score and report the stored predictions of a run anew, without training.
 
     Parameters
     ----------
     run : Path
         A run folder.
+    changes, assignments
+        Settings of the ensembles to change first, as for `hamcv.config.resolve`; ``config.toml`` then holds them.
 
     Returns
     -------
@@ -123,7 +127,7 @@ def combine_again(run: Path) -> Combined:
     Raises
     ------
     UsageError
-        When `run` is no run folder.
+        When `run` is no run folder, or a change is wrong.
     DataError
         When a file of the run is missing or damaged.
     RunFolderBusyError
@@ -131,8 +135,9 @@ def combine_again(run: Path) -> Combined:
     """
     if not (run / CONFIG_FILE).is_file():
         raise UsageError(f"{run} is no run folder: it has no {CONFIG_FILE}")
-    config = read_config(run / CONFIG_FILE)
     with hold(run):
+        before = read_config(run / CONFIG_FILE)
+        config = amend_ensemble(before, changes or {}, assignments)
         facts = read_record(run / "run.json", RunRecord).data
         divisions = read_divisions(run, config, tuple(facts.images_per_class))
         data = TrainingData(
@@ -143,6 +148,10 @@ def combine_again(run: Path) -> Combined:
             demo=facts.demo,
         )
         _refuse_unfinished(run, config)
+        if config != before:
+            if config.ensemble.costs is not None:
+                read_costs(Path(config.ensemble.costs), divisions[0].folds.classes)
+            write_text(run / CONFIG_FILE, config.to_toml())
         combined = combine(run, config, divisions, data, stage=lambda _: nullcontext())
         reports = write_report(
             run, evaluation=combined.evaluation, predictions=combined.predictions, formats=config.report.formats

@@ -194,11 +194,37 @@ def resolve(recipe: str, options: Mapping[str, Any], assignments: Sequence[str] 
     merged = _merge(_read_recipe("default")[1], table)
     merged.pop("description", None)
     merged.setdefault("recipe", name)
-    changes = {key: value for key, value in options.items() if value is not None}
-    changes |= dict(_assignment(text) for text in assignments)
-    for key, value in changes.items():
+    for key, value in _changes(options, assignments).items():
         _set(merged, key, value)
     return check(merged)
+
+
+def amend_ensemble(config: RunConfig, options: Mapping[str, Any], assignments: Sequence[str] = ()) -> RunConfig:
+    """Change how the networks of a run are combined.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The settings of a run.
+    options, assignments
+        As for `resolve`.
+
+    Raises
+    ------
+    UsageError
+        When a setting is wrong, or one that the networks depend on.
+    """
+    table = config.model_dump(mode="json", exclude_none=True)
+    for key, value in _changes(options, assignments).items():
+        if not key.startswith("ensemble."):
+            raise UsageError(f"--set {key}: only settings that begin with ensemble. can change without new training")
+        _set(table, key, value)
+    return check(table)
+
+
+def _changes(options: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    given = {key: value for key, value in options.items() if value is not None}
+    return given | dict(_assignment(text) for text in assignments)
 
 
 def names_data(recipe: str) -> bool:
@@ -282,8 +308,8 @@ def _complaint(detail: Any) -> str:
     if detail["type"] == "extra_forbidden":
         return f"{key}: there is no such setting; allowed here: {', '.join(_allowed(detail['loc'][:-1]))}"
     message = str(detail["msg"]).removeprefix("Value error, ")
-    if not key:
-        # Settings that do not go together: what was given is the whole table.
+    if not key or isinstance(detail["input"], dict):
+        # Settings that do not go together: what was given is a whole table.
         return message
     return f"{key} = {detail['input']!r}: {message[0].lower()}{message[1:]}"
 

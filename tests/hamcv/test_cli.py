@@ -15,6 +15,7 @@ import pytest
 
 from ensemble import EnsemblePredictor
 from hamcv.cli import app
+from hamcv.config import read_config
 from hamcv.sources import open_dataset
 
 Hamcv = Callable[..., Any]
@@ -28,7 +29,7 @@ SURFACE = {
     },
     "job": set(),
     "report": {"--format"},
-    "ensemble": set(),
+    "ensemble": {"--combiners", "--deployed", "--set"},
     "predict": {"--output", "--device", "--tta", "--spins"},
     "folds": {"--out", "--data", "--folds", "--seed", "--format", "--set", "--stratify"},
     "doctor": set(),
@@ -259,6 +260,31 @@ def test_a_run_without_weights_is_finished_but_for_its_predictor(hamcv: Hamcv, t
     screen = hamcv("ensemble", out)
     assert screen.code == 3
     assert "squeezenet1_1, fold 1" in screen.err
+
+
+def test_a_finished_run_is_combined_in_another_way(hamcv: Hamcv, tiny_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(tiny_run, out, ignore=shutil.ignore_patterns("figures"))
+    settings = (out / "config.toml").read_bytes()
+    for wrong, named in (
+        (("--combiners", "greedy"), "deployed"),
+        (("--combiners", "boost"), "boost"),
+        (("--set", "training.epochs=9"), "training.epochs"),
+    ):
+        screen = hamcv("ensemble", out, *wrong)
+        assert screen.code == 2
+        assert named in screen.err
+    assert (out / "config.toml").read_bytes() == settings
+    screen = hamcv(
+        "ensemble", out, "--combiners", "soft_vote,greedy", "--deployed", "greedy", "--set", "ensemble.coverage=0.8"
+    )
+    assert screen.code == 0, screen.err
+    models = json.loads((out / "metrics.json").read_text())["models"]
+    assert list(models) == ["shufflenet_v2_x0_5", "squeezenet1_1", "soft_vote", "greedy"]
+    manifest = json.loads((out / "predictor" / "manifest.json").read_text())
+    assert manifest["combiner"]["name"] == "greedy"
+    ensemble = read_config(out / "config.toml").ensemble
+    assert (ensemble.combiners, ensemble.coverage) == (("soft_vote", "greedy"), 0.8)
 
 
 def test_a_run_without_clinical_values_leaves_out_the_ensemble_that_needs_them(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cv_folds.errors import UsageError
-from hamcv.config import RunConfig, differences, read_config, recipes, resolve
+from hamcv.config import RunConfig, amend_ensemble, differences, read_config, recipes, resolve
 
 
 def test_default_comes_first_and_every_recipe_has_one_line() -> None:
@@ -108,3 +108,13 @@ def test_a_recipe_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match=r"bytes\.toml: is no valid TOML"):
         resolve(str(tmp_path / "bytes.toml"), {})
+
+
+def test_only_the_ensembles_of_a_run_can_be_amended() -> None:
+    config = resolve("demo", {"ensemble.coverage": 0.8})
+    changed = amend_ensemble(config, {"ensemble.deployed": None}, ["ensemble.calibration=vector"])
+    assert differences(config, changed) == ["ensemble.calibration: temperature -> vector"]
+    with pytest.raises(UsageError, match=r"--set training\.epochs: .*new training"):
+        amend_ensemble(config, {}, ["training.epochs=3"])
+    with pytest.raises(UsageError, match=r'\n  deployed = "stack" must be one of combiners \(greedy\)$'):
+        amend_ensemble(config, {"ensemble.combiners": ["greedy"]}, [])
