@@ -9,16 +9,20 @@ from typing import Literal
 
 import numpy as np
 
+from cv_folds.arrays import frozen
 from cv_folds.errors import UsageError
 from cv_folds.files import write_json
 from cv_folds.leakage import Audit
 from ensemble.combiners import COMBINERS
 from ensemble.predictions import ModelKind, Predictions
+from ensemble.record import ENSEMBLE_FILE, EnsembleRecord
 from hamcv.arms import arms_of
 from hamcv.config import RunConfig, read_config
 from hamcv.run_folder import CONFIG_FILE, hold
+from reports.effects import Effects
 from reports.evaluation import evaluate
 from reports.inflation import measure_inflation
+from reports.measure_effects import measure_effects
 from reports.repeats import spread_over_repeats
 from reports.results import Evaluation, Inflation, Repeats
 from reports.run_folder import RunRecord, read_record, refuse_failed_jobs
@@ -57,6 +61,7 @@ def score(run: Path, config: RunConfig, *, demo: bool) -> tuple[Predictions, Eva
     evaluation = replace(
         evaluation,
         protocol=config.protocol,
+        effects=_effects(run, config, predictions),
         leakage=read_record(run / "audit.json", Audit).allowed_leakage,
         repeats=_repeats(run, config, predictions),
         inflation=_inflation(run, config, predictions, generator),
@@ -71,6 +76,19 @@ def score(run: Path, config: RunConfig, *, demo: bool) -> tuple[Predictions, Eva
     )
     write_json(run / METRICS_FILE, evaluation.to_json())
     return predictions, evaluation
+
+
+def _effects(run: Path, config: RunConfig, predictions: Predictions) -> Effects:
+    record = EnsembleRecord.read(run / ENSEMBLE_FILE)
+    return measure_effects(
+        predictions,
+        Predictions.read_csv(run / UNCALIBRATED_FILE, model_kinds(config)),
+        record.decide(predictions),
+        costs=None if record.costs is None else frozen(record.costs),
+        resamples=config.report.resamples,
+        # A generator of its own in the same state: the resamples are those of the scores.
+        generator=np.random.default_rng(config.seed),
+    )
 
 
 def _repeats(run: Path, config: RunConfig, first: Predictions) -> Repeats | None:

@@ -59,6 +59,7 @@ def build_document(folder: RunFolder, evaluation: Evaluation, predictions: Predi
         score_sections.confusion(curves, lead),
         score_sections.class_curves(curves, evaluation, looks, lead),
         score_sections.calibration(curves, evaluation, looks),
+        score_sections.decisions(evaluation),
         _training(folder, looks),
         _run(folder),
         Section(

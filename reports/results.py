@@ -11,7 +11,8 @@ from ensemble.predictions import ModelKind
 from ensemble.settings import SetMethod
 
 if TYPE_CHECKING:
-    # Both are made of the estimates below.
+    # All are made of the estimates below.
+    from reports.effects import Effects
     from reports.families import Family
     from reports.levels import Levels
 
@@ -209,6 +210,8 @@ class Evaluation:
     """Tests of differences beside `comparisons`."""
     prediction_sets: SetCoverage | None = None
     """How good the prediction sets are; None when no other fold could calibrate them."""
+    effects: Effects | None = None
+    """What calibration and decision rules do to the scores; None where there is nothing to compare with."""
 
     @property
     def scored_on(self) -> str:
@@ -241,6 +244,8 @@ class Evaluation:
         }
         if self.levels is not None:
             content |= self.levels.to_json() | {"tests": [family.to_json() for family in self.tests]}
+        if self.effects is not None:
+            content |= self.effects.to_json()
         if self.leakage is not None:
             content["allowed_leakage"] = self.leakage.model_dump(mode="json")
         if self.repeats is not None:

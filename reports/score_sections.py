@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reports import further_tables, score_tables
+from reports import effect_tables, further_tables, score_tables
 from reports.curves import Curves
 from reports.document import Block, Group, Section
 from reports.figures.class_curves import precision_recall_figure, roc_figure
@@ -114,8 +114,22 @@ def calibration(curves: Curves, evaluation: Evaluation, looks: Looks) -> Section
         name="calibration",
         title="Calibration",
         blocks=(
+            *(
+                (effect_tables.calibration_text(), effect_tables.calibration_table(effects))
+                if (effects := evaluation.effects) is not None
+                else ()
+            ),
             reliability_figure(curves, evaluation, looks),
             *(class_reliability_figure(curves, evaluation, looks[name], name) for name in in_detail),
             *((sets_text(sets), sets_table(sets)) if (sets := evaluation.prediction_sets) is not None else ()),
         ),
     )
+
+
+def decisions(evaluation: Evaluation) -> Section:
+    """Show what the decision rules make of the same probabilities; empty where they were not tried."""
+    effects = evaluation.effects
+    blocks: tuple[Block, ...] = (
+        () if effects is None else (effect_tables.decision_text(effects), effect_tables.decision_table(effects))
+    )
+    return Section(name="decisions", title="Decision rules", blocks=blocks)

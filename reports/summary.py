@@ -184,10 +184,14 @@ def what_differs(evaluation: Evaluation) -> tuple[str, ...]:
     worth_saying = {name for name, scores in evaluation.models.items() if scores.kind != "backbone"}
     if backbones:
         worth_saying.add(best_model(backbones))
-    return tuple(
-        evidence_text(comparison)
-        for comparison in evaluation.comparisons
-        if comparison.metric in SUMMARY_METRICS and {comparison.model, comparison.against} <= worth_saying
+    best = evaluation.effects.best if evaluation.effects is not None else None
+    return (
+        *((best.sentence,) if best is not None else ()),
+        *(
+            evidence_text(comparison)
+            for comparison in evaluation.comparisons
+            if comparison.metric in SUMMARY_METRICS and {comparison.model, comparison.against} <= worth_saying
+        ),
     )
 
 

@@ -1,0 +1,90 @@
+"""What restoring the class shares, calibration and the choice of a decision rule do to the scores: the types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ensemble.decisions import RuleName
+from reports.results import Estimate
+
+CALIBRATION_METRICS = ("log_loss", "brier", "ece", "accuracy", "balanced_accuracy", "macro_f1")
+"""What is given before and after calibration; decisions are those for the most probable class."""
+
+DECISION_METRICS = ("accuracy", "balanced_accuracy", "macro_f1")
+"""What is given for every decision rule, beside `MEAN_COST` where there is a cost matrix."""
+
+MEAN_COST = "mean_cost"
+"""Name of the mean cost of a decision."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeforeAfter:
+    """One metric of one model as trained, and with natural class shares and calibrated."""
+
+    before: Estimate
+    """As the networks were trained."""
+    after: Estimate
+    """As in the tables of scores."""
+    difference: Estimate
+    """``after - before``, with its interval from the same lesion resamples for both."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestCombiner:
+    """Which ensemble has the smallest log-loss, and whether that is more than noise."""
+
+    model: str
+    """Its name."""
+    against: str | None
+    """What it is compared with: ``soft_vote``, or the next best where that is the best or missing; None when alone."""
+    difference: Estimate | None
+    """Log-loss of `model` minus that of `against`; None when alone."""
+    evidence: Literal["difference", "no evidence of a difference", "undefined"]
+    """Whether the interval excludes zero."""
+    sentence: str
+    """All this in words."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form used in ``metrics.json``."""
+        return {
+            "by": "cross-fitted log_loss",
+            "model": self.model,
+            "against": self.against,
+            "difference": None if self.difference is None else self.difference.to_json(),
+            "evidence": self.evidence,
+            "sentence": self.sentence,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effects:
+    """What was done to the probabilities of every model, in scores."""
+
+    calibration: Mapping[str, Mapping[str, BeforeAfter]]
+    """Model name to each of `CALIBRATION_METRICS`."""
+    decisions: Mapping[str, Mapping[RuleName, Mapping[str, Estimate]]]
+    """Model name to rule to each of `DECISION_METRICS`, and `MEAN_COST` where there is a cost matrix."""
+    best: BestCombiner | None
+    """None without ensembles."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entries of ``metrics.json``."""
+        sides = ("before", "after", "difference")
+        return {
+            "calibration": {
+                model: {
+                    side: {metric: getattr(both, side).to_json() for metric, both in metrics.items()} for side in sides
+                }
+                for model, metrics in self.calibration.items()
+            },
+            "decisions": {
+                model: {
+                    rule: {metric: estimate.to_json() for metric, estimate in metrics.items()}
+                    for rule, metrics in rules.items()
+                }
+                for model, rules in self.decisions.items()
+            },
+            "best": None if self.best is None else self.best.to_json(),
+        }
