@@ -19,6 +19,7 @@ from cv_folds.arrays import BoolArray, IntArray, StrArray, duplicates, frozen
 from cv_folds.data.dataset import LesionDataset
 from cv_folds.errors import DataError, UsageError, list_rows
 from cv_folds.files import write_text
+from cv_folds.held_out import fold_words, held_out_folds
 
 HOLDOUT_PARTS = ("test", "validation", "train")
 """The numbers that `Folds.folds` has when it is one fixed division: the test part is fold 0, the only one held out."""
@@ -227,7 +228,7 @@ class InnerSplit:
     """Row numbers that choose the epoch."""
 
 
-def inner_split(folds: Folds, fold: int, *, parts: int, seed: int) -> InnerSplit:
+def inner_split(folds: Folds, fold: int, *, second: int | None = None, parts: int, seed: int) -> InnerSplit:
     """Set one lesion-grouped, stratified part in `parts` of the training folds aside for early stopping.
 
     Parameters
@@ -236,15 +237,17 @@ def inner_split(folds: Folds, fold: int, *, parts: int, seed: int) -> InnerSplit
         The outer folds.
     fold : int
         The fold that is held out; none of its images is returned.
+    second : int, optional
+        Another fold that is held out too, with a larger number.
     parts : int
         8 sets an eighth aside.
     seed : int
-        Seed of the whole run; each fold derives its own from it.
+        Seed of the whole run; each fold, and each pair, derives its own from it.
 
     Returns
     -------
     InnerSplit
-        A class with a single group outside `fold` stays in `train`, so that no class is ever unknown to the
+        A class with a single group outside them stays in `train`, so that no class is ever unknown to the
         model; `validation` may then miss that class. No group is in both parts. Of a fixed division, its own
         training and validation parts.
 
@@ -255,20 +258,22 @@ def inner_split(folds: Folds, fold: int, *, parts: int, seed: int) -> InnerSplit
     """
     if folds.holdout:
         assert fold == TEST
+        assert second is None
         return InnerSplit(
             train=frozen(np.flatnonzero(folds.folds == TRAIN)),
             validation=frozen(np.flatnonzero(folds.folds == VALIDATION)),
         )
-    outside = np.flatnonzero(folds.folds != fold)
+    held_out = held_out_folds(fold, second)
+    outside = np.flatnonzero(~np.isin(folds.folds, held_out))
     single = _groups_alone_in_their_class(folds, outside)
     divisible = outside[~single]
     n_lesions = len(np.unique(folds.groups[divisible]))
     if min(n_lesions, np.bincount(folds.labels[divisible], minlength=1).max()) < parts:
         raise UsageError(
-            f"training.validation_parts = {parts}: outside fold {fold} there are only {n_lesions} lesions with "
-            f"{len(divisible)} images to divide; set a smaller number or use more lesions"
+            f"training.validation_parts = {parts}: outside {fold_words(held_out)} there are only {n_lesions} lesions "
+            f"with {len(divisible)} images to divide; set a smaller number or use more lesions"
         )
-    splitter = StratifiedGroupKFold(n_splits=parts, shuffle=True, random_state=_fold_seed(seed, fold))
+    splitter = StratifiedGroupKFold(n_splits=parts, shuffle=True, random_state=_split_seed(seed, held_out))
     with warnings.catch_warnings():
         # A class with fewer lesions than parts is expected here: it is then absent from some parts, not from `train`.
         warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
@@ -291,5 +296,5 @@ def _groups_alone_in_their_class(folds: Folds, rows: IntArray) -> BoolArray:
     return alone
 
 
-def _fold_seed(seed: int, fold: int) -> int:
-    return int(np.random.SeedSequence([seed, fold]).generate_state(1)[0])
+def _split_seed(seed: int, held_out: tuple[int, ...]) -> int:
+    return int(np.random.SeedSequence([seed, *held_out]).generate_state(1)[0])

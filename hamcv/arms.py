@@ -16,6 +16,7 @@ from cv_folds.arrays import StrArray
 from cv_folds.data.dataset import LesionDataset
 from cv_folds.errors import DataError, list_rows
 from cv_folds.fold_file import read_fold_file
+from cv_folds.held_out import fold_pairs
 from cv_folds.leakage import measure_leakage
 from cv_folds.splits import TEST, Folds, image_level_folds, torn_groups
 from cv_folds.training.record import job_folder, job_name
@@ -64,15 +65,17 @@ class Job:
     """Of which network."""
     fold: int
     """Without which fold."""
+    second: int | None = None
+    """Without which other fold, for the nested estimate; None for a usual job."""
 
     @property
     def title(self) -> str:
         """For messages."""
-        return job_name(self.arm.name, self.backbone, self.fold)
+        return job_name(self.arm.name, self.backbone, self.fold, self.second)
 
     def folder(self, run: Path) -> Path:
         """Return where it writes."""
-        return job_folder(self.arm.folder(run), self.backbone, self.fold)
+        return job_folder(self.arm.folder(run), self.backbone, self.fold, self.second)
 
 
 def arms_of(config: RunConfig) -> tuple[Arm, ...]:
@@ -93,18 +96,39 @@ def _seed_of(seed: int, number: int) -> int:
 
 
 def jobs_of(config: RunConfig) -> tuple[Job, ...]:
-    """Return all jobs of a run in the order of their numbers: by arm, then by backbone, then by fold."""
-    return tuple(
-        Job(arm=arm, backbone=backbone, fold=fold)
-        for arm in arms_of(config)
-        for backbone in config.backbones
-        for fold in ((TEST,) if config.protocol == "holdout" else range(config.folds))
-    )
+    """Return all jobs of a run in the order of their numbers: by arm, then by backbone, then by fold.
+
+    Those of the nested estimate come last, so that it changes no number when it is added to a run.
+    """
+    return (*(job for arm in arms_of(config) for job in jobs_of_arm(config, arm)), *jobs_of_pairs(config))
+
+
+def jobs_of_arm(config: RunConfig, arm: Arm) -> tuple[Job, ...]:
+    """Return the jobs of an arm that hold one fold out."""
+    folds = (TEST,) if config.protocol == "holdout" else range(config.folds)
+    return tuple(Job(arm=arm, backbone=backbone, fold=fold) for backbone in config.backbones for fold in folds)
 
 
 def jobs_of_main(config: RunConfig) -> tuple[Job, ...]:
-    """Return the jobs of the main arm, the only ones whose networks are deployed."""
-    return tuple(job for job in jobs_of(config) if not job.arm.name)
+    """Return those jobs of the main arm, the only ones whose networks are deployed."""
+    return jobs_of_arm(config, arms_of(config)[0])
+
+
+def jobs_of_pairs(config: RunConfig) -> tuple[Job, ...]:
+    """Return the jobs of the nested estimate, which hold two folds out; none without it."""
+    main = arms_of(config)[0]
+    return tuple(
+        Job(arm=main, backbone=backbone, fold=fold, second=second)
+        for backbone in config.backbones
+        for fold, second in (fold_pairs(config.folds) if config.nested else ())
+    )
+
+
+def pairs_left_out(config: RunConfig, run: Path) -> bool:
+    """Tell whether a run folder has jobs of a nested estimate that the settings do without."""
+    if config.nested:
+        return False
+    return any(job.folder(run).is_dir() for job in jobs_of_pairs(config.model_copy(update={"nested": True})))
 
 
 def divide(dataset: LesionDataset, groups: StrArray, config: RunConfig) -> tuple[Division, ...]:

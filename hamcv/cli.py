@@ -121,6 +121,14 @@ def run_command(
     repeats: Annotated[
         int | None, typer.Option(metavar="R", help="Repeat the cross-validation on R divisions [default: 1].")
     ] = None,
+    nested: Annotated[
+        bool | None,
+        typer.Option(
+            "--nested",
+            help="Train without each pair of folds too, for an ensemble estimate in which nothing has seen the scored "
+            "fold: with 5 folds 10 more trainings a backbone. May be added to a finished run.",
+        ),
+    ] = None,
     folds_file: Annotated[
         Path | None, typer.Option(metavar="FILE.csv", help="Use these folds, for example from `hamcv folds`.")
     ] = None,
@@ -160,7 +168,7 @@ def run_command(
 ) -> None:
     """Split, train, ensemble, report: the whole cross-validation in one command.
 
-    A run folder that exists is resumed when its settings are the same.
+    A run folder that exists is resumed when its settings are the same; --nested may be added to it.
     """
     config = _config(
         data,
@@ -171,6 +179,7 @@ def run_command(
             "protocol": protocol,
             "split": None if division is None else [part.strip() for part in division.split(":")],
             "repeats": repeats,
+            "nested": nested,
             "folds_file": None if folds_file is None else str(folds_file),
             "allow_leakage": allow_leakage,
             "stratify": _names(stratify),
@@ -213,9 +222,10 @@ def job_command(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `hamcv run --prepare` made.")],
     index: Annotated[int, typer.Argument(metavar="INDEX", help="Number of the job, counted from 0.")],
 ) -> None:
-    """Run one (backbone, fold) job of a run, for a Slurm array; `hamcv run` with the same settings does the rest."""
+    """Run one training of a run, for a Slurm array; `hamcv run` with the same settings does the rest."""
     outcome = run_job_alone(run_folder, index, _stderr())
-    show_written((job_folder(run_folder / outcome.arm, outcome.backbone, outcome.fold),), Console())
+    folder = job_folder(run_folder / outcome.arm, outcome.backbone, outcome.fold, outcome.second)
+    show_written((folder,), Console())
 
 
 @app.command("report")

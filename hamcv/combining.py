@@ -14,6 +14,7 @@ from cv_folds.clinical import METADATA_FILE, read_clinical
 from cv_folds.errors import DataError, UsageError, list_rows
 from cv_folds.files import write_text
 from cv_folds.images import DECODER
+from cv_folds.nested_out_of_fold import pool_pairs
 from cv_folds.out_of_fold import FoldLogits, OutOfFold, pool
 from cv_folds.scheduling.threads import cpu_cores
 from cv_folds.splits import VALIDATION
@@ -26,11 +27,12 @@ from ensemble.decisions import read_costs
 from ensemble.deployed import Deployed, fit_deployed
 from ensemble.holdout import fit_on_validation, predict_test_part
 from ensemble.manifest import Preprocessing, TrainingData
+from ensemble.nested import nested_predictions
 from ensemble.predictions import Predictions
 from ensemble.record import ENSEMBLE_FILE, EnsembleRecord
-from hamcv.arms import Division, jobs_of, jobs_of_main, read_divisions
+from hamcv.arms import Division, jobs_of, jobs_of_arm, jobs_of_main, jobs_of_pairs, read_divisions
 from hamcv.config import RunConfig, amend_ensemble, read_config
-from hamcv.evaluation import METRICS_FILE, PREDICTIONS_FILE, UNCALIBRATED_FILE, score
+from hamcv.evaluation import METRICS_FILE, NESTED_FILE, PREDICTIONS_FILE, UNCALIBRATED_FILE, score
 from hamcv.run_folder import CONFIG_FILE, hold
 from reports.results import Evaluation
 from reports.run_folder import RunRecord, read_record
@@ -95,6 +97,7 @@ def combine(
         deployed = _combine_arm(run, config, divisions[0])()
         for division in divisions[1:]:
             _combine_arm(run, config, division)
+        _combine_nested(run, config, divisions[0])
     with stage("evaluate"):
         predictions, evaluation = score(run, config, demo=data.demo)
     files = [run / METRICS_FILE]
@@ -182,20 +185,14 @@ def _missing_weights(run: Path, config: RunConfig) -> str | None:
 
 def _combine_arm(run: Path, config: RunConfig, division: Division) -> Callable[[], Deployed]:
     """Pool the jobs of an arm, write what was made of them and return what fits the ensemble of its networks."""
-    folders = [job.folder(run) for job in jobs_of(config) if job.arm == division.arm]
     settings, classes = config.ensemble, division.folds.classes
     clinical = read_clinical(run / METADATA_FILE, division.folds.image_ids)
     costs = None if settings.costs is None else read_costs(Path(settings.costs), classes)
     power, workers = config.training.resampling_power, cpu_cores()
-
-    def pooled(name: str, held_out: Sequence[int]) -> OutOfFold:
-        parts = [FoldLogits.load(folder / name) for folder in folders]
-        return pool(division.folds, parts, config.backbones, held_out=held_out)
-
-    oof = pooled(LOGITS_FILE, division.folds.held_out)
+    oof = _pooled(run, config, division)
     deploy: Callable[[], Deployed]
     if division.folds.holdout:
-        validation = pooled(VALIDATION_FILE, (VALIDATION,))
+        validation = _pooled(run, config, division, VALIDATION_FILE, held_out=(VALIDATION,))
         scored = predict_test_part(validation, oof, settings, power=power, clinical=clinical, workers=workers)
         deploy = partial(fit_on_validation, validation, settings, power=power, clinical=clinical, costs=costs)
     else:
@@ -206,6 +203,32 @@ def _combine_arm(run: Path, config: RunConfig, division: Division) -> Callable[[
     scored.uncalibrated.write_csv(folder / UNCALIBRATED_FILE)
     scored.predictions.write_csv(folder / PREDICTIONS_FILE)
     return deploy
+
+
+def _pooled(
+    run: Path,
+    config: RunConfig,
+    division: Division,
+    name: str = LOGITS_FILE,
+    *,
+    held_out: Sequence[int] | None = None,
+) -> OutOfFold:
+    parts = [FoldLogits.load(job.folder(run) / name) for job in jobs_of_arm(config, division.arm)]
+    return pool(division.folds, parts, config.backbones, held_out=held_out)
+
+
+def _combine_nested(run: Path, config: RunConfig, division: Division) -> None:
+    """Write the nested estimate, or remove one that the settings do without."""
+    path = run / NESTED_FILE
+    if not config.nested:
+        path.unlink(missing_ok=True)
+        return
+    pairs = [FoldLogits.load(job.folder(run) / LOGITS_FILE) for job in jobs_of_pairs(config)]
+    oof = pool_pairs(division.folds, _pooled(run, config, division), pairs)
+    clinical = read_clinical(run / METADATA_FILE, division.folds.image_ids)
+    power = config.training.resampling_power
+    nested = nested_predictions(oof, config.ensemble, power=power, clinical=clinical, workers=cpu_cores())
+    nested.write_csv(path)
 
 
 def _write_predictor(

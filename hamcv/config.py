@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -51,6 +51,9 @@ class RunConfig(BaseModel):
     """Per cent of the images in the training, validation and test part of a hold-out."""
     repeats: int = Field(default=1, ge=1, le=100)
     """Cross-validations on as many divisions; the first gives the scores, all of them the spread."""
+    nested: bool = False
+    """Train without each pair of folds too, for an estimate of the ensembles in which nothing has seen the scored fold;
+    may be changed in a run folder that exists."""
     folds_file: str | None = None
     """A table of image ids and folds to use instead of making folds, such as ``hamcv folds`` writes."""
     allow_leakage: bool = False
@@ -114,6 +117,20 @@ class RunConfig(BaseModel):
             raise ValueError("folds_file (--folds-file) holds one division; repeats needs several, leave one out")
         if self.protocol == "leakage" and self.allow_leakage:
             raise ValueError("protocol leakage compares with folds that do not leak; leave allow_leakage out")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_nested(self) -> RunConfig:
+        if not self.nested:
+            return self
+        if self.protocol != "cv":
+            raise ValueError(f"nested goes with protocol cv only, not with {self.protocol}")
+        if self.repeats > 1:
+            raise ValueError(f"nested goes with one cross-validation only, not with repeats = {self.repeats}")
+        if self.allow_leakage:
+            raise ValueError("nested needs folds that do not leak; leave allow_leakage out")
+        if self.folds < 3:
+            raise ValueError(f"nested needs at least 3 folds, since two are held out together; folds = {self.folds}")
         return self
 
     @field_validator("folds_file")
@@ -245,12 +262,12 @@ def read_config(path: Path) -> RunConfig:
     return check(_read_toml(path))
 
 
-def differences(old: RunConfig, new: RunConfig) -> list[str]:
-    """Return ``key: old -> new`` for every setting that differs."""
+def differences(old: RunConfig, new: RunConfig, *, but: Collection[str] = ()) -> list[str]:
+    """Return ``key: old -> new`` for every setting that differs, apart from those in `but`."""
     before, after = flatten(old.model_dump(mode="json")), flatten(new.model_dump(mode="json"))
     return [
         f"{key}: {before.get(key)} -> {after.get(key)}"
-        for key in sorted(before.keys() | after.keys())
+        for key in sorted((before.keys() | after.keys()) - set(but))
         if before.get(key) != after.get(key)
     ]
 

@@ -23,14 +23,16 @@ from reports.effects import Effects
 from reports.evaluation import evaluate
 from reports.inflation import measure_inflation
 from reports.measure_effects import measure_effects
+from reports.nested import measure_nested
 from reports.repeats import spread_over_repeats
-from reports.results import Evaluation, Inflation, Repeats
+from reports.results import Evaluation, Inflation, Nested, Repeats
 from reports.run_folder import RunRecord, read_record, refuse_failed_jobs
 from reports.set_coverage import measure_sets
 from reports.write import write_report
 
 PREDICTIONS_FILE = "predictions.csv"
 UNCALIBRATED_FILE = "predictions-uncalibrated.csv"
+NESTED_FILE = "predictions-nested.csv"
 METRICS_FILE = "metrics.json"
 
 FORMATS: dict[str, Literal["html", "pdf"]] = {"html": "html", "pdf": "pdf"}
@@ -65,6 +67,7 @@ def score(run: Path, config: RunConfig, *, demo: bool) -> tuple[Predictions, Eva
         leakage=read_record(run / "audit.json", Audit).allowed_leakage,
         repeats=_repeats(run, config, predictions),
         inflation=_inflation(run, config, predictions, generator),
+        nested=_nested(run, config, predictions),
         prediction_sets=measure_sets(
             predictions,
             config.ensemble.deployed,
@@ -105,6 +108,15 @@ def _inflation(run: Path, config: RunConfig, grouped: Predictions, generator: np
         return None
     image_level = Predictions.read_csv(arm.folder(run) / PREDICTIONS_FILE, model_kinds(config))
     return measure_inflation(grouped, image_level, settings=config.report, generator=generator)
+
+
+def _nested(run: Path, config: RunConfig, usual: Predictions) -> Nested | None:
+    if not config.nested:
+        return None
+    nested = Predictions.read_csv(run / NESTED_FILE, model_kinds(config))
+    # The seed again: the same resamples as for the scores that the report begins with.
+    generator = np.random.default_rng(config.seed)
+    return measure_nested(usual, nested, settings=config.report, generator=generator)
 
 
 def model_kinds(config: RunConfig) -> dict[str, ModelKind]:

@@ -180,6 +180,7 @@ def _job(outcome: JobOutcome) -> dict[str, Any]:
     return ({"arm": outcome.arm} if outcome.arm else {}) | {
         "backbone": outcome.backbone,
         "fold": outcome.fold,
+        **({} if outcome.second is None else {"second": outcome.second}),
         "status": "done" if record is not None else "failed",
         "seconds": record.seconds if record is not None else None,
         "images_per_second": record.images_per_second if record is not None else None,

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from cv_folds.data.dataset import LesionDataset
+from cv_folds.held_out import fold_pairs
 from cv_folds.leakage import ImagePair, merge_groups
 from cv_folds.shared_lesions import SharedLesions
 from cv_folds.splits import Folds, inner_split
@@ -80,9 +81,12 @@ def preflight(
     audit_seconds = time.perf_counter() - start
     groups = merge_groups(dataset.lesion_ids, merged or ()) if shared is None else shared.groups
     divisions = divide(dataset, groups, config)
+    parts = config.training.validation_parts
     for division in divisions:
         for fold in division.folds.held_out:
-            inner_split(division.folds, fold, parts=config.training.validation_parts, seed=division.arm.seed)
+            inner_split(division.folds, fold, parts=parts, seed=division.arm.seed)
+    for fold, second in fold_pairs(config.folds) if config.nested else ():
+        inner_split(divisions[0].folds, fold, second=second, parts=parts, seed=divisions[0].arm.seed)
     names = config.backbones if backbones is None else backbones
     weights = {name: find_weights(config.weights, name, download=download) for name in names}
     for name, file in weights.items():

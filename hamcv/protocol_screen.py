@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from reports.results import InflatedScore, Inflation, RepeatedScore, Repeats
+from reports.results import Estimate, Inflation, Nested, RepeatedScore, Repeats
 from reports.wording import interval, number, signed
 
 
@@ -41,7 +41,16 @@ def show_inflation(inflation: Inflation, metrics: Mapping[str, str], console: Co
     )
     table = Table("model", *metrics.values(), box=SIMPLE_HEAD, pad_edge=False)
     for model, scores in inflation.models.items():
-        table.add_row(model, *(_inflated(scores[metric]) for metric in metrics))
+        table.add_row(model, *(_difference(scores[metric].difference) for metric in metrics))
+    console.print(table)
+
+
+def show_nested(nested: Nested, metrics: Mapping[str, str], console: Console) -> None:
+    """Print how far some metrics of the ensembles are from the nested estimate; parameters as for `show_repeats`."""
+    console.print("Ensembles: usual minus nested estimate, with 95 % intervals", highlight=False)
+    table = Table("model", *metrics.values(), box=SIMPLE_HEAD, pad_edge=False)
+    for model, scores in nested.models.items():
+        table.add_row(model, *(_difference(scores[metric].difference) for metric in metrics))
     console.print(table)
 
 
@@ -51,7 +60,7 @@ def _repeated(score: RepeatedScore) -> str:
     return f"{number(score.mean)} ± {number(score.deviation)}"
 
 
-def _inflated(score: InflatedScore) -> str:
-    if score.difference.value is None:
+def _difference(difference: Estimate) -> str:
+    if difference.value is None:
         return "n/a"
-    return f"{signed(score.difference.value)} {interval(score.difference)}".strip()
+    return f"{signed(difference.value)} {interval(difference)}".strip()

@@ -13,7 +13,7 @@ from cv_folds.scheduling.engine import Engine
 from cv_folds.training.history import check_event_writer
 from cv_folds.training.jobs import JobSpec, peak_memory_mib
 from ensemble.manifest import TrainingData
-from hamcv.arms import jobs_of
+from hamcv.arms import jobs_of, pairs_left_out
 from hamcv.combining import combine
 from hamcv.config import RunConfig
 from hamcv.job import refuse_changed_folds, write_folds
@@ -127,6 +127,8 @@ def run(config: RunConfig, options: RunOptions, console: Console) -> RunResult:
                 log.info(line)
             for note in (note for division in found.divisions for note in division.notes):
                 log.warning(note)
+            if pairs_left_out(config, options.out):
+                log.warning("without --nested the nested estimate is left out; its trainings are kept for it")
             journal = RunJournal(
                 options.out / "run.json",
                 config,

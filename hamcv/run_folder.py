@@ -18,6 +18,9 @@ CONFIG_FILE = "config.toml"
 LOCK_FILE = ".lock"
 _FIRST_JOB_BYTE = 2**20
 
+CHANGEABLE = frozenset({"nested"})
+"""Settings that a run may be resumed with other values of: they change what is added to it, and no job of it."""
+
 
 @contextmanager
 def open_run_folder(folder: Path, config: RunConfig, *, overwrite: bool) -> Iterator[Callable[[], None]]:
@@ -45,7 +48,8 @@ def open_run_folder(folder: Path, config: RunConfig, *, overwrite: bool) -> Iter
     RunFolderBusyError
         When another process holds the folder.
     UsageError
-        When the folder holds something else, or a run with other settings (the difference is shown).
+        When the folder holds something else, or a run with other settings (the difference is shown) than those
+        that may change.
     """
     _refuse_foreign(folder)
     made = [path for path in (folder, *folder.parents) if not path.exists()]
@@ -137,7 +141,7 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 def _refuse_other_settings(folder: Path, config: RunConfig) -> None:
-    if changed := differences(read_config(folder / CONFIG_FILE), config):
+    if changed := differences(read_config(folder / CONFIG_FILE), config, but=CHANGEABLE):
         raise UsageError(
             f"{folder} holds a run with other settings:\n{list_rows(changed)}\n"
             "Repeat those settings to resume it, choose another --out, or start afresh with --overwrite."

@@ -13,13 +13,13 @@ from rich.table import Table
 from cv_folds.data.fetch.published import CITATION, LICENCE
 from cv_folds.scheduling.engine import Engine
 from cv_folds.splits import Folds
-from hamcv.arms import jobs_of
+from hamcv.arms import jobs_of, jobs_of_pairs
 from hamcv.config import Recipe, RunConfig
 from hamcv.fetching import FetchedSet
 from hamcv.health import examine
 from hamcv.job import Prepared
 from hamcv.preflight import Preflight
-from hamcv.protocol_screen import show_inflation, show_repeats
+from hamcv.protocol_screen import show_inflation, show_nested, show_repeats
 from hamcv.sources import DEMO_BANNER
 from reports.results import Estimate, Evaluation
 from reports.summary import leakage_warning
@@ -57,6 +57,8 @@ def show_leaderboard(evaluation: Evaluation, console: Console) -> None:
         show_repeats(evaluation.repeats, LEADERBOARD, console)
     if evaluation.inflation is not None:
         show_inflation(evaluation.inflation, LEADERBOARD, console)
+    if evaluation.nested is not None:
+        show_nested(evaluation.nested, LEADERBOARD, console)
 
 
 def show_demo_banner(console: Console) -> None:
@@ -114,9 +116,11 @@ def show_plan(config: RunConfig, found: Preflight, engine: Engine, console: Cons
     for note in (note for division in found.divisions for note in division.notes):
         console.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
     trainings = len(jobs_of(config)) // len(config.backbones)
+    pairs = len(jobs_of_pairs(config)) // len(config.backbones)
+    nested = f" ({pairs} of them without two folds, for the nested estimate)" if pairs else ""
     for backbone, weights in found.weights.items():
         start = "random weights" if weights is None else str(weights.path)
-        console.print(f"{backbone}: {trainings} trainings from {start}", highlight=False, soft_wrap=True)
+        console.print(f"{backbone}: {trainings} trainings{nested} from {start}", highlight=False, soft_wrap=True)
     where = f" on {engine.place}" if engine.place else ""
     console.print(f"device: {engine.device}, {engine.side_by_side} jobs side by side{where}", highlight=False)
     console.print(config.to_toml(), markup=False, highlight=False)

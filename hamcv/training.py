@@ -98,6 +98,7 @@ def job_spec(
         run=run.absolute(),
         backbone=job.backbone,
         fold=job.fold,
+        second=job.second,
         folds=folds,
         pixels=pixels.absolute(),
         fingerprint=found.dataset.fingerprint,

@@ -8,14 +8,14 @@ import numpy as np
 
 from cv_folds.errors import DataError
 from ensemble.predictions import Predictions
-from reports import method_notes, protocol_tables, run_tables, score_sections, summary
+from reports import method_notes, nested_tables, protocol_tables, run_tables, score_sections, summary
 from reports.curves import compute_curves
 from reports.document import Block, Bullets, Document, Figure, Group, Notice, Paragraph, Section
 from reports.figures.fold_spread import SPREAD_METRICS
 from reports.figures.style import model_looks
 from reports.figures.training import training_figure
 from reports.protocol_tables import repeat_values
-from reports.results import Evaluation, Inflation, Repeats
+from reports.results import Evaluation, Inflation, Nested, Repeats
 from reports.run_folder import RunFolder
 from reports.wording import metric_label, plural
 
@@ -52,6 +52,7 @@ def build_document(folder: RunFolder, evaluation: Evaluation, predictions: Predi
         *((_inflation(evaluation.inflation, lead),) if evaluation.inflation is not None else ()),
         _data(folder),
         score_sections.overall(evaluation, looks),
+        *((_nested(evaluation.nested, lead),) if evaluation.nested is not None else ()),
         score_sections.classes(evaluation, looks, lead),
         score_sections.further(evaluation),
         *(() if folder.folds.holdout else (score_sections.spread(evaluation, looks),)),
@@ -66,7 +67,9 @@ def build_document(folder: RunFolder, evaluation: Evaluation, predictions: Predi
             name="method",
             title="Method and limits",
             blocks=(
-                *method_notes.method_notes(_resamples(folder), holdout=folder.folds.holdout),
+                *method_notes.method_notes(
+                    _resamples(folder), holdout=folder.folds.holdout, nested=evaluation.nested is not None
+                ),
                 method_notes.glossary(),
             ),
         ),
@@ -137,6 +140,14 @@ def _inflation(inflation: Inflation, lead: str) -> Section:
         name="leakage",
         title="How much of the score was the split",
         blocks=(*protocol_tables.inflation_text(inflation, lead), protocol_tables.inflation_table(inflation)),
+    )
+
+
+def _nested(nested: Nested, lead: str) -> Section:
+    return Section(
+        name="nested",
+        title="How far the ensembles’ scores can be trusted",
+        blocks=(*nested_tables.nested_text(nested, lead), nested_tables.nested_table(nested)),
     )
 
 

@@ -91,14 +91,10 @@ def _model_scores(model: str, predictions: Predictions, probabilities: FloatArra
     labels, classes = predictions.labels, predictions.classes
     point = score_images(labels, probabilities)
     predicted = probabilities.argmax(axis=1)
-    overall_reasons = _why_undefined_overall(labels, predicted, classes)
     return ModelScores(
         name=model,
         kind=predictions.kinds[model],
-        overall={
-            metric: _estimate(metric, point.overall[metric][0], resampled.overall[metric], overall_reasons.get(metric))
-            for metric in OVERALL_METRICS
-        },
+        overall=overall_estimates(labels, probabilities, resampled, classes),
         per_class={
             name: _class_estimates(index, point, resampled, _why_undefined_for_class(index, labels, predicted))
             for index, name in enumerate(classes)
@@ -108,6 +104,30 @@ def _model_scores(model: str, predictions: Predictions, probabilities: FloatArra
             for fold in np.unique(predictions.folds)
         ),
     )
+
+
+def overall_estimates(
+    labels: IntArray, probabilities: FloatArray, resampled: Scores, classes: tuple[str, ...]
+) -> dict[str, Estimate]:
+    """Return the overall metrics of one model with their intervals.
+
+    Parameters
+    ----------
+    labels : (n,) array of int
+        Index into `classes`.
+    probabilities : (n, n_classes) array of float64
+        Of the model.
+    resampled : Scores
+        Its metrics in every resample.
+    classes : tuple of str
+        Class names in column order.
+    """
+    point = score_images(labels, probabilities).overall
+    reasons = _why_undefined_overall(labels, probabilities.argmax(axis=1), classes)
+    return {
+        metric: _estimate(metric, point[metric][0], resampled.overall[metric], reasons.get(metric))
+        for metric in OVERALL_METRICS
+    }
 
 
 def _class_estimates(index: int, point: Scores, resampled: Scores, reasons: Mapping[str, str]) -> dict[str, Estimate]:

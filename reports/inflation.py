@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from cv_folds.arrays import FloatArray, IntArray, StrArray, positions
-from cv_folds.errors import DataError
-from ensemble.predictions import ModelKind, Predictions
+from cv_folds.arrays import FloatArray, IntArray, StrArray
+from ensemble.predictions import Predictions
 from reports.intervals import bootstrap, percentile_interval
 from reports.metrics import OVERALL_METRICS, score_images
+from reports.paired import on_side, side_by_side
 from reports.results import Estimate, InflatedScore, Inflation
 from reports.settings import ReportSettings
 
@@ -44,38 +44,19 @@ def measure_inflation(
     DataError
         When the two do not hold the same images and models.
     """
-    same_images = set(grouped.image_ids.tolist()) == set(image_level.image_ids.tolist())
-    if not same_images or set(grouped.kinds) != set(image_level.kinds):
-        raise DataError("the two kinds of folds do not hold the same images and models; run `hamcv ensemble` again")
-    rows = positions(image_level.image_ids, grouped.image_ids)
-    sides: dict[str, FloatArray] = {}
-    kinds: dict[str, ModelKind] = {}
-    for model, probabilities in grouped.probabilities.items():
-        sides[f"{model}/{_GROUPED}"] = probabilities
-        sides[f"{model}/{_IMAGE_LEVEL}"] = image_level.probabilities[model][rows]
-        kinds |= dict.fromkeys((f"{model}/{_GROUPED}", f"{model}/{_IMAGE_LEVEL}"), grouped.kinds[model])
-    both = Predictions(
-        image_ids=grouped.image_ids,
-        lesion_ids=grouped.lesion_ids,
-        groups=grouped.groups,
-        folds=grouped.folds,
-        labels=grouped.labels,
-        classes=grouped.classes,
-        probabilities=sides,
-        kinds=kinds,
-    )
+    both = side_by_side({_GROUPED: grouped, _IMAGE_LEVEL: image_level}, "the two kinds of folds")
     resampled = bootstrap(both, resamples=settings.resamples, generator=generator)
-    points = {side: score_images(both.labels, probabilities).overall for side, probabilities in sides.items()}
+    points = {side: score_images(both.labels, rows).overall for side, rows in both.probabilities.items()}
     return Inflation(
         n_images=len(grouped.image_ids),
         n_shared=shared_with_training(image_level.groups, image_level.folds),
         models={
             model: {
                 metric: _inflated(
-                    float(points[f"{model}/{_GROUPED}"][metric][0]),
-                    float(points[f"{model}/{_IMAGE_LEVEL}"][metric][0]),
-                    resampled[f"{model}/{_IMAGE_LEVEL}"].overall[metric]
-                    - resampled[f"{model}/{_GROUPED}"].overall[metric],
+                    float(points[on_side(model, _GROUPED)][metric][0]),
+                    float(points[on_side(model, _IMAGE_LEVEL)][metric][0]),
+                    resampled[on_side(model, _IMAGE_LEVEL)].overall[metric]
+                    - resampled[on_side(model, _GROUPED)].overall[metric],
                 )
                 for metric in OVERALL_METRICS
             }

@@ -75,14 +75,22 @@ _FOLDS = (
         text="The epoch is chosen on an inner validation part of the training folds, itself grouped by lesion. The "
         "held-out fold has no say in training or in choosing.",
     ),
-    Paragraph(
+)
+
+
+def _ensembles(*, nested: bool) -> Paragraph:
+    trace = (
+        "how much that flatters them is shown under “How far the ensembles’ scores can be trusted”."
+        if nested
+        else "only a nested cross-validation (--nested), which was not done, would remove that trace."
+    )
+    return Paragraph(
         title="Ensembles.",
         text="Whatever an ensemble learns (calibration, stacking weights) is fitted without the fold it is scored "
         "on, so ensemble scores are cross-fitted like those of the backbones. What it learns from are outputs of "
-        "networks that were themselves trained on the scored fold, among others; only a nested cross-validation, "
-        "which was not done, would remove that trace.",
-    ),
-)
+        f"networks that were themselves trained on the scored fold, among others; {trace}",
+    )
+
 
 _PARTS = (
     Paragraph(
@@ -103,7 +111,7 @@ _PARTS = (
 )
 
 
-def method_notes(resamples: str, *, holdout: bool = False) -> tuple[Paragraph, ...]:
+def method_notes(resamples: str, *, holdout: bool = False, nested: bool = False) -> tuple[Paragraph, ...]:
     """Return the notes on method and limits.
 
     Parameters
@@ -112,9 +120,11 @@ def method_notes(resamples: str, *, holdout: bool = False) -> tuple[Paragraph, .
         How many lesion resamples the intervals took, in words.
     holdout : bool
         Whether the run used one fixed division.
+    nested : bool
+        Whether the run made nested estimates.
     """
     return (
-        *(_PARTS if holdout else _FOLDS),
+        *(_PARTS if holdout else (*_FOLDS, _ensembles(nested=nested))),
         *score_notes(resamples),
         Paragraph(
             title="Limits.",

@@ -135,6 +135,41 @@ class Inflation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NestedScore:
+    """A metric of one ensemble, estimated in the usual way and nested."""
+
+    usual: Estimate
+    """Combined by what was fitted on the other folds, as seen by networks that were trained on the scored fold."""
+    nested: Estimate
+    """Combined by what was fitted on the other folds, as seen by networks that were not."""
+    difference: Estimate
+    """Usual minus nested, with its interval from the same lesion resamples for both."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form used in ``metrics.json``."""
+        return {
+            "usual": self.usual.to_json(),
+            "nested": self.nested.to_json(),
+            "difference": self.difference.to_json(),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nested:
+    """How far the usual estimates of the ensembles are from the nested ones."""
+
+    n_folds: int
+    """Number of folds."""
+    models: Mapping[str, Mapping[str, NestedScore]]
+    """Name of an ensemble to overall metric to its scores."""
+
+    @property
+    def n_pairs(self) -> int:
+        """Trainings of a backbone without two folds."""
+        return self.n_folds * (self.n_folds - 1) // 2
+
+
+@dataclass(frozen=True, kw_only=True)
 class SetScores:
     """What the sets of one method are like; every lesion counts once."""
 
@@ -208,6 +243,8 @@ class Evaluation:
     """All metrics, per image and per lesion; None when only those of `models` were computed."""
     tests: tuple[Family, ...] = ()
     """Tests of differences beside `comparisons`."""
+    nested: Nested | None = None
+    """The nested estimates of the ensembles; None when they were not made."""
     prediction_sets: SetCoverage | None = None
     """How good the prediction sets are; None when no other fold could calibrate them."""
     effects: Effects | None = None
@@ -249,19 +286,21 @@ class Evaluation:
         if self.leakage is not None:
             content["allowed_leakage"] = self.leakage.model_dump(mode="json")
         if self.repeats is not None:
-            content["repeats"] = {"n": self.repeats.n, "models": _nested_json(self.repeats.models)}
+            content["repeats"] = {"n": self.repeats.n, "models": _by_metric(self.repeats.models)}
         if self.inflation is not None:
             content["leakage"] = {
                 "n_images": self.inflation.n_images,
                 "n_shared": self.inflation.n_shared,
-                "models": _nested_json(self.inflation.models),
+                "models": _by_metric(self.inflation.models),
             }
+        if self.nested is not None:
+            content["nested"] = _by_metric(self.nested.models)
         if self.prediction_sets is not None:
             content["prediction_sets"] = self.prediction_sets.to_json()
         return content
 
 
-def _nested_json(models: Mapping[str, Mapping[str, RepeatedScore | InflatedScore]]) -> dict[str, Any]:
+def _by_metric(models: Mapping[str, Mapping[str, RepeatedScore | InflatedScore | NestedScore]]) -> dict[str, Any]:
     return {model: {metric: score.to_json() for metric, score in metrics.items()} for model, metrics in models.items()}
 
 

@@ -70,6 +70,8 @@ class JobRecord(_Record):
     """Backbone name."""
     fold: int
     """The fold that was held out, counted from 0."""
+    second: int | None = None
+    """Another fold that was held out too, for the nested estimate; None for a usual job."""
     status: Literal["done", "failed"]
     """How it ended."""
     seconds: float | None = None
@@ -82,6 +84,11 @@ class JobRecord(_Record):
     """Epochs trained before the job stopped."""
     error: str | None = None
     """Why it failed."""
+
+    @property
+    def deployed(self) -> bool:
+        """Whether its network belongs to the ensemble that heads the report."""
+        return not self.arm and self.second is None
 
 
 class RunRecord(_Record):
@@ -175,7 +182,7 @@ class RunFolder:
     settings: Mapping[str, Any]
     """``config.toml``: dotted name to value."""
     histories: tuple[JobHistory, ...]
-    """Training histories of the main arm's jobs, in the order of ``run.json``."""
+    """Training histories of the networks of the ensemble, in the order of ``run.json``."""
 
 
 def read_run_folder(run: Path, classes: tuple[str, ...]) -> RunFolder:
@@ -208,7 +215,7 @@ def read_run_folder(run: Path, classes: tuple[str, ...]) -> RunFolder:
         folds=read_folds(run / "folds.csv", classes, leaks=settings.get("allow_leakage", False)),
         settings=settings,
         histories=tuple(
-            read_history(job_folder(run, job.backbone, job.fold), job) for job in record.jobs if not job.arm
+            read_history(job_folder(run, job.backbone, job.fold), job) for job in record.jobs if job.deployed
         ),
     )
 
@@ -238,7 +245,10 @@ def read_settings(path: Path) -> dict[str, Any]:
 def refuse_failed_jobs(run: Path, record: RunRecord) -> None:
     """Raise `UsageError` that lists the failed jobs of a run: scores in its folder are those of an earlier attempt."""
     if failed := [job for job in record.jobs if job.status == "failed"]:
-        rows = [f"{job_name(job.arm, job.backbone, job.fold)}: {job.error or 'reason not recorded'}" for job in failed]
+        rows = [
+            f"{job_name(job.arm, job.backbone, job.fold, job.second)}: {job.error or 'reason not recorded'}"
+            for job in failed
+        ]
         raise UsageError(
             f"{run}: {len(failed)} of {len(record.jobs)} jobs failed; run the same command again to finish them:\n"
             + list_rows(rows)

@@ -149,7 +149,7 @@ def job_of(folder: RunFolder, history: JobHistory) -> JobRecord:
     return next(
         job
         for job in folder.record.jobs
-        if not job.arm and (job.backbone, job.fold) == (history.backbone, history.fold)
+        if job.deployed and (job.backbone, job.fold) == (history.backbone, history.fold)
     )
 
 

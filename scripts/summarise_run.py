@@ -58,10 +58,10 @@ def main() -> None:
     table(["stage", "seconds"], ([stage, f"{seconds:.0f}"] for stage, seconds in record["seconds"].items()))
     print(f"\nLargest memory, upper bound: {record['peak_memory_mib']:.0f} MiB.\n")
     table(
-        ["job", "seconds", "training images/s", "epoch kept"],
+        ["job, fold", "seconds", "training images/s", "epoch kept"],
         (
             [
-                f"{job['backbone']}, fold {job['fold']}",
+                f"{job['backbone']}, " + "-".join(str(job[key]) for key in ("fold", "second") if key in job),
                 f"{job['seconds']:.0f}",
                 f"{job['images_per_second']:.0f}",
                 f"{job['best_epoch']} of {job['epochs_run']}",

@@ -165,7 +165,7 @@ class DaskEngine:
             run_packed,
             pack(spec),
             # The same job may be sent twice, to different workers.
-            key=f"hamcv-{spec.arm}-{spec.backbone}-fold-{spec.fold}-{self._client.id}-{self._sent}",
+            key=f"hamcv-{spec.name}-{self._client.id}-{self._sent}",
             pure=False,
             workers=[worker],
             resources={_RESOURCE: 1} if self.device == "cuda" else None,

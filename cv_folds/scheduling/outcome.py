@@ -29,13 +29,15 @@ class JobOutcome:
     """What a finished job wrote; None when it failed."""
     error: str | None
     """Why it failed, in one line or a few; None when it is finished."""
+    second: int | None = None
+    """`JobSpec.second` of the job."""
     arm: str = ""
     """`JobSpec.arm` of the job."""
 
     @property
     def name(self) -> str:
         """For messages; no other job of the run has it."""
-        return job_name(self.arm, self.backbone, self.fold)
+        return job_name(self.arm, self.backbone, self.fold, self.second)
 
 
 class Losses:
@@ -76,12 +78,18 @@ class Losses:
 
 def succeeded(spec: JobSpec, record: JobRecord) -> JobOutcome:
     """Return the outcome of a finished job."""
-    return JobOutcome(backbone=spec.backbone, fold=spec.fold, record=record, error=None, arm=spec.arm)
+    return _outcome(spec, record, None)
 
 
 def failed(spec: JobSpec, error: str) -> JobOutcome:
     """Return the outcome of a failed job."""
-    return JobOutcome(backbone=spec.backbone, fold=spec.fold, record=None, error=error, arm=spec.arm)
+    return _outcome(spec, None, error)
+
+
+def _outcome(spec: JobSpec, record: JobRecord | None, error: str | None) -> JobOutcome:
+    return JobOutcome(
+        backbone=spec.backbone, fold=spec.fold, second=spec.second, record=record, error=error, arm=spec.arm
+    )
 
 
 def run_contained(spec: JobSpec) -> JobOutcome:

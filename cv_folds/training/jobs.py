@@ -1,4 +1,4 @@
-"""One (backbone, fold) job: from decoded pixels to a trained model and its out-of-fold logits on disk."""
+"""One training of a backbone: from decoded pixels to a trained model and its out-of-fold logits on disk."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from torch import nn
 from cv_folds.arrays import IntArray, frozen
 from cv_folds.errors import JobFailedError
 from cv_folds.files import sha256, write_atomically, write_json
+from cv_folds.held_out import held_out_folds
 from cv_folds.images import DECODER
 from cv_folds.out_of_fold import FoldLogits
 from cv_folds.splits import VALIDATION, Folds, InnerSplit, inner_split
@@ -82,6 +83,8 @@ class JobSpec:
     """``cpu``, ``cuda`` or ``cuda:N``."""
     threads: int
     """CPU threads of this job."""
+    second: int | None = None
+    """Another fold that is held out too, with a larger number; None for none."""
     arm: str = ""
     """The folder below the run folder that holds the jobs of this division of the images; empty for the main one."""
     tensorboard: bool = False
@@ -92,12 +95,12 @@ class JobSpec:
     @property
     def folder(self) -> Path:
         """Where the job writes."""
-        return job_folder(self.run / self.arm, self.backbone, self.fold)
+        return job_folder(self.run / self.arm, self.backbone, self.fold, self.second)
 
     @property
     def name(self) -> str:
         """For messages."""
-        return job_name(self.arm, self.backbone, self.fold)
+        return job_name(self.arm, self.backbone, self.fold, self.second)
 
     def digest(self) -> str:
         """Return a SHA-256 over everything that determines the result, but for the device."""
@@ -115,7 +118,17 @@ class JobSpec:
         }
         if self.folds.holdout:
             parts["holdout"] = True
+        if self.second is not None:
+            parts["second"] = self.second
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Features:
+    """How the training images lie, and how far from them the held-out ones."""
+
+    statistics: FeatureStatistics
+    distances: FoldDistances
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +140,7 @@ class _Outcome:
     split: InnerSplit
     logits: FoldLogits
     validation: FoldLogits | None
-    statistics: FeatureStatistics
-    distances: FoldDistances
+    features: _Features | None
     bfloat16: bool
     micro_batch: int
     seconds: float
@@ -144,7 +156,7 @@ def finished(spec: JobSpec) -> JobRecord | None:
 
 
 def run_job(spec: JobSpec) -> JobRecord:
-    """Train, predict the held-out fold once, and write the job folder; a finished job is not repeated.
+    """Train, predict what is held out once, and write the job folder; a finished job is not repeated.
 
     A job that was interrupted goes on from its last checkpoint. When the memory of a GPU runs out, it goes on from
     there with half the images computed at a time.
@@ -206,7 +218,7 @@ def _train_and_predict(spec: JobSpec, device: torch.device, checkpoints: Checkpo
         positions = torch.from_numpy(np.array(rows))
         return ImageView(store, positions, labels[positions])
 
-    split = inner_split(spec.folds, spec.fold, parts=spec.settings.validation_parts, seed=spec.seed)
+    split = inner_split(spec.folds, spec.fold, second=spec.second, parts=spec.settings.validation_parts, seed=spec.seed)
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=[device] if device.type == "cuda" else []))
         torch.manual_seed(_job_seed(spec))
@@ -244,45 +256,56 @@ def _train_and_predict(spec: JobSpec, device: torch.device, checkpoints: Checkpo
             batch_size = evaluation_batch_size(micro_batch, device)
             return predict_features(model, view(rows), batch_size=batch_size, normalisation=IMAGENET)
 
-        def logits_of(seen: Seen, rows: IntArray, fold: int) -> FoldLogits:
+        def logits_of(seen: Seen, rows: IntArray, fold: int, second: int | None = None) -> FoldLogits:
             return FoldLogits(
                 backbone=spec.backbone,
                 fold=fold,
+                second=second,
                 classes=spec.folds.classes,
                 image_ids=spec.folds.image_ids[rows],
                 logits=seen.logits.double().numpy(),
             )
 
-        statistics = estimate_statistics(see(_some_of(split.train, spec)).features)
-        # The held-out fold appears here for the first and only time.
-        rows = np.flatnonzero(spec.folds.folds == spec.fold)
+        # The held-out folds appear here for the first and only time.
+        rows = np.flatnonzero(np.isin(spec.folds.folds, held_out_folds(spec.fold, spec.second)))
         held_out = see(rows)
+        # A network without two folds is never deployed: nobody will ask it how strange an image is.
+        train = see(_some_of(split.train, spec)) if spec.second is None else None
         validation = logits_of(see(split.validation), split.validation, VALIDATION) if spec.folds.holdout else None
     return _Outcome(
         model=model,
         fitted=fitted,
         split=split,
-        logits=logits_of(held_out, rows, spec.fold),
+        logits=logits_of(held_out, rows, spec.fold, spec.second),
         validation=validation,
-        statistics=statistics,
-        distances=FoldDistances(
-            backbone=spec.backbone,
-            fold=spec.fold,
-            image_ids=spec.folds.image_ids[rows],
-            distances=frozen(statistics.distances(held_out.features).numpy()),
-        ),
+        features=None if train is None else _features(spec, train, held_out, rows),
         bfloat16=bfloat16,
         micro_batch=micro_batch,
         seconds=time.perf_counter() - start + fitted.seconds_before,
     )
 
 
+def _features(spec: JobSpec, train: Seen, held_out: Seen, rows: IntArray) -> _Features:
+    statistics = estimate_statistics(train.features)
+    distances = FoldDistances(
+        backbone=spec.backbone,
+        fold=spec.fold,
+        image_ids=spec.folds.image_ids[rows],
+        distances=frozen(statistics.distances(held_out.features).numpy()),
+    )
+    return _Features(statistics=statistics, distances=distances)
+
+
 def _write(spec: JobSpec, outcome: _Outcome) -> JobRecord:
     _write_model(spec.folder / MODEL_FILE, outcome.model)
     outcome.logits.save(spec.folder / LOGITS_FILE)
-    write_atomically(spec.folder / FEATURES_FILE, lambda partial: partial.write_bytes(outcome.statistics.to_bytes()))
-    outcome.distances.save(spec.folder / DISTANCES_FILE)
-    files: tuple[str, ...] = (*RESULT_FILES, FEATURES_FILE, DISTANCES_FILE)
+    files: tuple[str, ...] = RESULT_FILES
+    if (features := outcome.features) is not None:
+        write_atomically(
+            spec.folder / FEATURES_FILE, lambda partial: partial.write_bytes(features.statistics.to_bytes())
+        )
+        features.distances.save(spec.folder / DISTANCES_FILE)
+        files = (*files, FEATURES_FILE, DISTANCES_FILE)
     if outcome.validation is not None:
         outcome.validation.save(spec.folder / VALIDATION_FILE)
         files = (*files, VALIDATION_FILE)
@@ -290,6 +313,7 @@ def _write(spec: JobSpec, outcome: _Outcome) -> JobRecord:
     record = JobRecord(
         backbone=spec.backbone,
         fold=spec.fold,
+        second=spec.second,
         seed=spec.seed,
         settings_digest=spec.digest(),
         best_epoch=outcome.fitted.best_epoch,
@@ -309,7 +333,7 @@ def _write(spec: JobSpec, outcome: _Outcome) -> JobRecord:
         peak_memory_mib=peak_memory_mib(),
         files={name: sha256(spec.folder / name) for name in files},
     )
-    content = record.model_dump(mode="json")
+    content = record.model_dump(mode="json", exclude_none=True)
     write_json(spec.folder / RECORD_FILE, {"schema": content.pop("schema_")} | content)
     return record
 
@@ -338,6 +362,8 @@ def _some_of(rows: IntArray, spec: JobSpec) -> IntArray:
 
 def _job_seed(spec: JobSpec) -> int:
     entropy = [spec.seed, spec.fold, zlib.crc32(spec.backbone.encode())]
+    # A second fold is never 0, which numpy could not tell from nothing.
+    entropy += [] if spec.second is None else [spec.second]
     return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
 

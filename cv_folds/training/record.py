@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cv_folds.files import sha256
+from cv_folds.held_out import fold_words, held_out_folds
 
 MODEL_FILE, LOGITS_FILE, HISTORY_FILE, RECORD_FILE = "model.safetensors", "oof.npz", "history.csv", "job.json"
 RESULT_FILES = (MODEL_FILE, LOGITS_FILE, HISTORY_FILE)
@@ -36,6 +37,8 @@ class JobRecord(BaseModel):
     """Name of the backbone."""
     fold: int
     """The fold that was held out."""
+    second: int | None = None
+    """Another fold that was held out with it; only there when there was one."""
     seed: int
     """Seed of the whole run."""
     settings_digest: str
@@ -72,14 +75,14 @@ class JobRecord(BaseModel):
     """File name to SHA-256."""
 
 
-def job_folder(run: Path, backbone: str, fold: int) -> Path:
-    """Return the folder of one job."""
-    return run / "jobs" / backbone / f"fold-{fold}"
+def job_folder(run: Path, backbone: str, fold: int, second: int | None = None) -> Path:
+    """Return the folder of one job, which holds `fold` out and perhaps `second` too."""
+    return run / "jobs" / backbone / "-".join(["fold", *map(str, held_out_folds(fold, second))])
 
 
-def job_name(arm: str, backbone: str, fold: int) -> str:
+def job_name(arm: str, backbone: str, fold: int, second: int | None = None) -> str:
     """Return what a job is called in messages; `arm` is empty for the main division of a run."""
-    return ", ".join([*([arm] if arm else []), backbone, f"fold {fold}"])
+    return ", ".join([*([arm] if arm else []), backbone, fold_words(held_out_folds(fold, second))])
 
 
 def read_record(folder: Path) -> JobRecord | None:

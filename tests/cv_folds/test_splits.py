@@ -215,6 +215,21 @@ def test_the_promises_of_the_inner_split(tmp_path, seed):
     np.testing.assert_array_equal(again.validation, split.validation)
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_promises_of_the_inner_split_hold_when_two_folds_are_held_out(tmp_path, seed):
+    n_folds = max(3, fold_count(seed))
+    dataset = random_dataset(tmp_path, seed, fewest_lesions=max(n_folds, 8))
+    folds = make_folds(dataset, n_folds=n_folds, seed=seed)
+    pair = sorted(np.random.default_rng(seed).choice(n_folds, size=2, replace=False).tolist())
+    split = inner_split(folds, pair[0], second=pair[1], parts=2, seed=seed)
+    train, validation = set(split.train.tolist()), set(split.validation.tolist())
+    assert not train & validation
+    assert validation
+    assert train | validation == set(np.flatnonzero(~np.isin(folds.folds, pair)).tolist())
+    assert not lesions_of(folds, split.train) & lesions_of(folds, split.validation)
+    assert set(folds.labels[split.train].tolist()) == set(range(len(dataset.classes)))
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_an_eighth_of_every_class_chooses_the_epoch(tmp_path, seed):
     dataset = random_dataset(tmp_path, seed, fewest_lesions=40)

@@ -41,6 +41,14 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> JobSpec:
     return spec
 
 
+@pytest.fixture(scope="module")
+def pair(done: JobSpec) -> JobSpec:
+    """A job beside it that holds out another fold too."""
+    spec = replace(done, second=2)
+    run_job(spec)
+    return spec
+
+
 @pytest.fixture
 def copy(done: JobSpec, tmp_path: Path) -> JobSpec:
     """The finished job in a folder of its own."""
@@ -181,6 +189,49 @@ def test_the_held_out_fold_does_not_move_the_weights(done, tmp_path, changed):
     assert after.files["model.safetensors"] == before.files["model.safetensors"]
     assert after.best_epoch == before.best_epoch
     assert (after.files["oof.npz"] == before.files["oof.npz"]) is (changed == "labels")
+
+
+def test_a_job_that_holds_out_two_folds_has_a_folder_and_a_name_of_its_own(pair, done):
+    assert pair.folder == done.run / "jobs" / "shufflenet_v2_x0_5" / "fold-1-2"
+    assert pair.name == "shufflenet_v2_x0_5, folds 1 and 2"
+    # Never deployed, it says nothing of how strange an image is.
+    wanted = {"model.safetensors", "oof.npz", "history.csv", "job.json"}
+    assert {path.name for path in pair.folder.iterdir()} == wanted
+    record = read_record(pair.folder)
+    assert (record.fold, record.second) == (1, 2)
+    assert read_record(done.folder).second is None
+    assert (record.n_held_out, record.n_train + record.n_validation) == (60, 30)
+    assert verified_record(pair.folder) == finished(pair) == record
+
+
+def test_it_predicts_both_folds_and_no_other(pair):
+    part = FoldLogits.load(pair.folder / "oof.npz")
+    assert part.held_out == (1, 2)
+    assert part.image_ids.tolist() == pair.folds.image_ids[pair.folds.folds != 0].tolist()
+    model = build_backbone(pair.backbone, 3, image_size=32)
+    model.load_state_dict(load_file(pair.folder / "model.safetensors"))
+    rows = torch.from_numpy(np.flatnonzero(pair.folds.folds != 0))
+    view = ImageView(ResidentPixels(torch.from_numpy(np.load(pair.pixels))), rows, torch.zeros(len(rows)))
+    np.testing.assert_allclose(
+        part.logits, predict_logits(model, view, batch_size=30, normalisation=IMAGENET), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_neither_of_its_folds_moves_the_weights(pair, tmp_path):
+    rng = np.random.default_rng(0)
+    pixels, labels = np.load(pair.pixels), pair.folds.labels.copy()
+    for fold in (1, 2):
+        inside = pair.folds.folds == fold
+        pixels[inside] = rng.integers(0, 256, pixels[inside].shape)
+        labels[inside] = rng.permutation(labels[inside])
+    np.save(tmp_path / "pixels.npy", pixels)
+    folds = replace(pair.folds, labels=frozen(labels))
+    before, after = (
+        read_record(pair.folder),
+        run_job(replace(pair, run=tmp_path / "run", folds=folds, pixels=tmp_path / "pixels.npy")),
+    )
+    assert after.files["model.safetensors"] == before.files["model.safetensors"]
+    assert after.best_epoch == before.best_epoch
 
 
 @pytest.mark.parametrize("which", ["train", "validation"])
@@ -335,6 +386,9 @@ def test_the_digest_follows_everything_that_decides_the_outcome(tmp_path):
     decisive = [
         replace(spec, backbone="squeezenet1_1"),
         replace(spec, fold=2),
+        replace(spec, second=2),
+        replace(spec, fold=0, second=1),
+        replace(spec, fold=0, second=2),
         replace(spec, folds=replace(moved, folds=frozen((moved.folds + 1) % 3))),
         replace(spec, folds=replace(moved, groups=frozen([f"merged {group}" for group in moved.groups]))),
         replace(spec, fingerprint="e" * 64),
@@ -426,6 +480,7 @@ def test_the_precision_that_was_asked_for(done, precision):
 
 def test_job_folder():
     assert job_folder(Path("run"), "resnet50", 3) == Path("run/jobs/resnet50/fold-3")
+    assert job_folder(Path("run"), "resnet50", 3, 11) == Path("run/jobs/resnet50/fold-3-11")
 
 
 def test_the_features_are_those_of_training_images_only(done):
