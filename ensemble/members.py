@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Sequence
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import nn
 
-from cv_folds.errors import DataError
-from cv_folds.training.backbones import build_backbone
 from cv_folds.training.exactness import exact_float32
 from cv_folds.training.pixels import Normalisation, normalise
-from ensemble.batch_norm import fold_batch_norm
 from ensemble.bundle import Bundle
 from ensemble.manifest import Member
+from ensemble.networks import load_network
 from ensemble.views import Views
 
 
@@ -92,35 +87,11 @@ class Members:
             return self._networks[member]
 
     def _load(self, member: Member) -> nn.Module:
-        path = self._bundle.path(member)
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise DataError(f"{path} cannot be read any more ({error}); load the bundle again") from error
-        # Loading comes later than the check of the whole bundle, and a run may have been repeated meanwhile.
-        if hashlib.sha256(content).hexdigest() != member.sha256:
-            raise DataError(f"{path} was changed after the bundle was loaded; load the bundle again")
-        network = self._build(member.backbone)
-        try:
-            weights = safetensors.torch.load(content)
-            del content
-            # Half the digits may be stored; all are computed with.
-            full = {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
-            network.load_state_dict(full, assign=True)
-        except (RuntimeError, safetensors.SafetensorError) as error:
-            raise DataError(f"{path} does not hold the weights of {member.backbone}: {error}") from error
-        network = network.eval().requires_grad_(False)
-        fold_batch_norm(network)
-        return network.to(memory_format=torch.channels_last).to(self.device)
-
-    def _build(self, backbone: str) -> nn.Module:
-        """Make a network whose weights are to be replaced; the caller's random numbers do not notice."""
-        n_classes, size = len(self._bundle.manifest.classes), self.image_size
-        with torch.random.fork_rng(devices=[]):
-            try:
-                # Without memory or random numbers for weights that go at once.
-                with torch.device("meta"):
-                    return build_backbone(backbone, n_classes, image_size=size)
-            except NotImplementedError:
-                # RegNets compute with their first weights while they are built.
-                return build_backbone(backbone, n_classes, image_size=size)
+        network = load_network(
+            self._bundle.path(member),
+            member.sha256,
+            backbone=member.backbone,
+            n_classes=len(self._bundle.manifest.classes),
+            image_size=self.image_size,
+        )
+        return network.to(self.device)

@@ -47,5 +47,5 @@ def make_bundle(tmp_path: Path, deployed: Deployed) -> Callable[..., Path]:
 
 @pytest.fixture
 def bundle(make_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("ensemble.members.build_backbone", tiny_backbone)
+    monkeypatch.setattr("ensemble.networks.build_backbone", tiny_backbone)
     return make_bundle()

@@ -207,7 +207,7 @@ def test_threads_load_each_member_once_and_agree(bundle, monkeypatch):
         built.append(name)
         return tiny_backbone(name, n_classes, image_size=image_size)
 
-    monkeypatch.setattr("ensemble.members.build_backbone", counted)
+    monkeypatch.setattr("ensemble.networks.build_backbone", counted)
     shared = EnsemblePredictor.load(bundle, device="cpu")
     assert built == []
     images = random_images(4, 12)
@@ -358,8 +358,11 @@ def test_what_is_no_bundle_is_refused(tmp_path, bundle):
 def test_weights_that_change_or_vanish_before_they_are_read(predictor, bundle):
     path = bundle / "tiny_wide-fold-0.safetensors"
     content = path.read_bytes()
-    path.write_bytes(content + b" ")
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(DataError, match="was changed after"):
+        predictor.predict_proba(random_images(0, 1))
+    path.write_bytes(content + b" ")
+    with pytest.raises(DataError, match=path.name):
         predictor.predict_proba(random_images(0, 1))
     path.unlink()
     with pytest.raises(DataError, match="cannot be read any more"):
@@ -369,7 +372,7 @@ def test_weights_that_change_or_vanish_before_they_are_read(predictor, bundle):
 
 
 def test_weights_of_another_network_are_refused(tmp_path, make_bundle, monkeypatch):
-    monkeypatch.setattr("ensemble.members.build_backbone", tiny_backbone)
+    monkeypatch.setattr("ensemble.networks.build_backbone", tiny_backbone)
     files = {(name, fold): tmp_path / "swapped.safetensors" for name in BACKBONES for fold in range(2)}
     save_file(tiny_backbone("tiny_thin", 3, image_size=SIZE).state_dict(), tmp_path / "swapped.safetensors")
     swapped = EnsemblePredictor.load(make_bundle(tmp_path / "swapped", member_files=files), device="cpu")

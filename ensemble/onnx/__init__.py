@@ -1,0 +1,1 @@
+"""The whole ensemble as one ONNX file."""
