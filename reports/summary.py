@@ -20,6 +20,9 @@ DEMO_BANNER = (
 SUMMARY_METRICS = ("macro_f1", "balanced_accuracy", "log_loss")
 """Three views that can disagree: a stack that learns the prevalence gains in log-loss and loses rare classes."""
 
+USUAL_ENSEMBLES = ("soft_vote", "stack")
+"""What every reader asks for: the plain average, and the one that learns."""
+
 _PART_USES = ("the test", "choosing the epoch and fitting the ensembles", "training")
 """In the order of `cv_folds.splits.HOLDOUT_PARTS`."""
 
@@ -179,9 +182,13 @@ def _best_sentence(evaluation: Evaluation, metric: str) -> str:
 
 
 def what_differs(evaluation: Evaluation) -> tuple[str, ...]:
-    """Say for the ensembles, the best backbone and models from elsewhere whether the data show a difference."""
+    """Say for the two usual ensembles, the best backbone and models from elsewhere whether the data show a difference.
+
+    All pairs of all ensembles would bury the few sentences that matter; they are in the table of differences.
+    """
     backbones = {name: scores.overall for name, scores in evaluation.models.items() if scores.kind == "backbone"}
-    worth_saying = {name for name, scores in evaluation.models.items() if scores.kind != "backbone"}
+    worth_saying = {*USUAL_ENSEMBLES}
+    worth_saying |= {name for name, scores in evaluation.models.items() if scores.kind not in ("backbone", "ensemble")}
     if backbones:
         worth_saying.add(best_model(backbones))
     best = evaluation.effects.best if evaluation.effects is not None else None
