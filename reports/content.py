@@ -19,7 +19,10 @@ from reports.results import Evaluation, Inflation, Nested, Repeats
 from reports.run_folder import RunFolder
 from reports.wording import metric_label, plural
 
-MERGED = "Images under different lesion ids whose files have the same content. Their lesions were put into one group."
+MERGED = (
+    "Images under different lesion ids that show one lesion: identical files, near-duplicates that the search "
+    "confirmed, and pairs that a person accepted. Their lesions were put into one group."
+)
 
 
 def build_document(folder: RunFolder, evaluation: Evaluation, predictions: Predictions) -> Document:

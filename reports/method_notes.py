@@ -67,7 +67,7 @@ _FOLDS = (
     Paragraph(
         title="Folds.",
         text="Stratified by class and grouped by lesion: all images of a lesion, and of lesions that were merged "
-        "because they share an image (files of equal content), stand in the "
+        "because they share an image or are joined by near-duplicates, stand in the "
         "same fold. What was looked for and found is listed under “Data and folds”.",
     ),
     Paragraph(
@@ -96,8 +96,8 @@ _PARTS = (
     Paragraph(
         title="Parts.",
         text="One fixed division into training, validation and test part, stratified by class and grouped by lesion: "
-        "all images of a lesion, and of lesions that were merged because they share an image (files of equal content), "
-        "stand in the same part. What was looked for and found is listed under “Data and folds”.",
+        "all images of a lesion, and of lesions that were merged because they share an image or are joined by "
+        "near-duplicates, stand in the same part. What was looked for and found is listed under “Data and folds”.",
     ),
     Paragraph(
         title="Validation part.",
