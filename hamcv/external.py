@@ -3,43 +3,42 @@
 from __future__ import annotations
 
 import csv
-import io
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
 
 import hamcv
 from cv_folds.arrays import FloatArray, frozen
 from cv_folds.data.dataset import LesionDataset
 from cv_folds.errors import UsageError
-from cv_folds.files import sha256, write_json, write_text
+from cv_folds.files import write_json, write_text
 from cv_folds.training_images import TrainingImages
 from ensemble import EnsemblePredictor
-from ensemble.bundle import MANIFEST, Bundle
+from ensemble.bundle import Bundle
 from ensemble.predictions import Predictions
 from hamcv.config import RunConfig
 from hamcv.evaluation import METRICS_FILE, PREDICTIONS_FILE
+from hamcv.external_record import EVALUATION_FILE, EXCLUDED_FILE, evaluation_record, excluded_csv, screen_notes
 from hamcv.external_set import ExternalSet, external_set
-from hamcv.journal import versions
 from hamcv.progress import image_progress
 from hamcv.sources import open_dataset
 from hamcv.training_data import TrainingDataAtHand, find_training_data, learned_from
 from reports.evaluation import evaluate
 from reports.external import ExternalFacts, external_origin
 from reports.origin import build_origin_document
-from reports.results import Evaluation
+from reports.results import Estimate, Evaluation
+from reports.set_coverage import measure_own_sets
 from reports.wording import plural
 from reports.write import refuse_other_content, write_document
 
-EVALUATION_FILE = "evaluation.json"
-EXCLUDED_FILE = "excluded.csv"
 SWITCHED_OFF = "the search was switched off"
 
 
@@ -137,20 +136,27 @@ def evaluate_external(config: RunConfig, options: ExternalOptions, console: Cons
     with clock.stage("evaluate"):
         generator = np.random.default_rng(config.seed)
         evaluation = evaluate(predictions, demo=demo, settings=config.report, generator=generator)
-        evaluation = replace(evaluation, protocol="external")
-    facts = _facts(config, options, bundle, dataset, chosen, learned, at_hand, clock.started)
+        sets = measure_own_sets(
+            predictions,
+            bundle.manifest.combiner.name,
+            bundle.prediction_sets,
+            resamples=config.report.resamples,
+            generator=generator,
+        )
+        evaluation = replace(evaluation, protocol="external", prediction_sets=sets)
+    facts = _facts(config, options, bundle, dataset, chosen, learned, at_hand, clock.started, predictor.device)
     predictions.write_csv(options.out / PREDICTIONS_FILE, folds=False)
     write_json(options.out / METRICS_FILE, evaluation.to_json())
-    write_text(options.out / EXCLUDED_FILE, _excluded_csv(chosen))
+    write_text(options.out / EXCLUDED_FILE, excluded_csv(chosen))
     with clock.stage("report"):
         document = build_origin_document(external_origin(facts, evaluation), evaluation, predictions)
         reports = write_document(options.out, document, config.report.formats)
-    record = _record(facts, options, bundle, dataset, chosen, evaluation) | {"seconds": clock.seconds}
+    record = evaluation_record(facts, bundle, dataset, chosen, evaluation) | {"seconds": clock.seconds}
     write_json(options.out / EVALUATION_FILE, record)
     names = (PREDICTIONS_FILE, METRICS_FILE, EXCLUDED_FILE, EVALUATION_FILE)
     return ExternalResult(
         evaluation=evaluation,
-        notes=_notes(facts, chosen, predictions.classes),
+        notes=screen_notes(facts, chosen, predictions.classes),
         files=(*(options.out / name for name in names), *reports),
     )
 
@@ -197,6 +203,7 @@ def _facts(
     learned: TrainingImages,
     at_hand: TrainingDataAtHand,
     started: datetime,
+    device: torch.device,
 ) -> ExternalFacts:
     manifest = bundle.manifest
     searched = config.audit.near_duplicates
@@ -218,8 +225,9 @@ def _facts(
         absent=at_hand.absent if searched else SWITCHED_OFF,
         doubtful=chosen.doubtful,
         ids=not options.own_ids,
+        views=options.views,
+        device=str(device),
         settings=(
-            ("Views of an image", str(options.views)),
             ("Image size", f"{manifest.preprocessing.image_size} pixels"),
             ("Written by", f"hamcv {manifest.hamcv_version}"),
             ("Scored by", f"hamcv {hamcv.__version__}"),
@@ -227,94 +235,20 @@ def _facts(
         ),
         started=started,
         resamples=config.report.resamples,
+        own_scores=_own_scores(options.source / METRICS_FILE, manifest.combiner.name),
     )
+
+
+def _own_scores(path: Path, ensemble: str) -> dict[str, Estimate] | None:
+    """Read the scores of the ensemble on the data of its run; None where they are not there or of another form."""
+    try:
+        overall = json.loads(path.read_text(encoding="utf-8"))["models"][ensemble]["overall"]
+        return {metric: Estimate(**found) for metric, found in overall.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _name(source: Path) -> str:
     """Name a run or bundle; every run calls its own bundle the same."""
     folder = source.resolve()
     return f"{folder.parent.name}/{folder.name}" if folder.name == "predictor" else folder.name
-
-
-def _record(
-    facts: ExternalFacts,
-    options: ExternalOptions,
-    bundle: Bundle,
-    dataset: LesionDataset,
-    chosen: ExternalSet,
-    evaluation: Evaluation,
-) -> dict[str, Any]:
-    """Return the content of ``evaluation.json``: what was scored with what."""
-    training = bundle.manifest.training_data
-    return {
-        "schema": 1,
-        "hamcv_version": hamcv.__version__,
-        "versions": versions(),
-        "started": facts.started.isoformat(),
-        "model": {
-            "name": facts.model,
-            "manifest_sha256": sha256(bundle.folder / MANIFEST),
-            "hamcv_version": bundle.manifest.hamcv_version,
-            "ensemble": facts.ensemble,
-            "n_members": len(bundle.manifest.members),
-            "classes": list(bundle.manifest.classes),
-            "trained_on": training.name,
-            "training_fingerprint": training.fingerprint,
-            "n_training_images": facts.n_training_images,
-            "demo": training.demo,
-            "views": options.views,
-            "device": options.device,
-        },
-        "data": {
-            "name": facts.data,
-            "layout": facts.layout,
-            "fingerprint": dataset.fingerprint,
-            "demo": dataset.demo,
-            "n_images": facts.n_images,
-            "n_lesions": dataset.n_lesions,
-            "notes": list(dataset.notes),
-        },
-        "classes": [
-            {
-                "theirs": match.theirs,
-                "ours": match.ours,
-                "how": match.how,
-                "images": facts.images_of_class[match.theirs],
-            }
-            for match in facts.matches
-        ],
-        "excluded": dict(facts.excluded),
-        "ids_compared": facts.ids,
-        "near_duplicates": {
-            "looked_for": facts.compared is not None,
-            "training_images_compared": facts.compared,
-            "why_not_all": facts.absent,
-            "doubtful": [pair.model_dump(mode="json", exclude={"matrix"}) for pair in facts.doubtful],
-        },
-        "merged_pairs": [pair.model_dump(mode="json") for pair in chosen.merged],
-        "n_scored_images": evaluation.n_images,
-        "n_scored_lesions": evaluation.n_lesions,
-    }
-
-
-def _excluded_csv(chosen: ExternalSet) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("image_id", "reason", "training_image", "detail"))
-    writer.writerows((entry.image_id, entry.reason, entry.training_image, entry.detail) for entry in chosen.excluded)
-    return text.getvalue()
-
-
-def _notes(facts: ExternalFacts, chosen: ExternalSet, classes: Sequence[str]) -> tuple[str, ...]:
-    notes = [
-        f"class {match.theirs} is taken for {match.ours} ({match.how})"
-        for match in chosen.matches
-        if match.ours is not None and match.how not in ("same name", "same name but for case")
-    ]
-    notes += [f"left out: {plural(number, 'image')} ({reason})" for reason, number in facts.excluded.items()]
-    if absent := [name for index, name in enumerate(classes) if index not in set(chosen.labels.tolist())]:
-        notes.append(f"no scored image is of {', '.join(absent)}")
-    notes.append(facts.near_duplicates)
-    if facts.doubtful:
-        notes.append(f"{plural(len(facts.doubtful), 'doubtful pair')} with training images; see {EVALUATION_FILE}")
-    return tuple(notes)

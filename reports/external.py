@@ -10,11 +10,11 @@ from cv_folds.class_names import ClassMatch
 from cv_folds.near_duplicates.search import FoundPair
 from reports.document import Block, Cell, Column, Group, Paragraph, Table
 from reports.origin import Origin
-from reports.results import Evaluation
+from reports.results import Estimate, Evaluation
 from reports.run_tables import MOST_PAIRS
-from reports.score_tables import plain, whole
+from reports.score_tables import DECISION_METRICS, PROBABILITY_METRICS, estimate_cell, plain, whole
 from reports.summary import DEMO_BANNER
-from reports.wording import count, listing, plural
+from reports.wording import count, listing, metric_label, plural
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +53,18 @@ class ExternalFacts:
     """Scored images that may show the lesion of a training image."""
     ids: bool
     """Whether equal ids were taken for the same image or lesion."""
+    views: int
+    """Turned and mirrored views of every image that were averaged."""
+    device: str
+    """What the networks ran on."""
     settings: tuple[tuple[str, str], ...]
     """Further facts: names and values."""
     started: datetime
     """When."""
     resamples: int
     """How many lesion resamples the intervals took."""
+    own_scores: Mapping[str, Estimate] | None
+    """Overall scores of the same ensemble on the data of its run; None where they are not at hand."""
 
     @property
     def near_duplicates(self) -> str:
@@ -90,11 +96,13 @@ def external_origin(facts: ExternalFacts, evaluation: Evaluation) -> Origin:
         warnings=tuple(warnings),
         notes=_notes(facts),
         account=_account(facts, evaluation),
-        data=_data(facts),
+        data=_data(facts, evaluation),
         facts=(
             ("Model", f"{facts.model}: {facts.members}, combined by {facts.ensemble}"),
             ("Trained on", f"{facts.trained_on}: {plural(facts.n_training_images, 'image')}"),
             ("External set", f"{facts.data}: {plural(facts.n_images, 'image')}, read as {facts.layout}"),
+            ("Views of an image", str(facts.views)),
+            ("Device", facts.device),
             *facts.settings,
         ),
         method=_method(facts),
@@ -115,6 +123,11 @@ def _notes(facts: ExternalFacts) -> tuple[str, ...]:
         notes.append(
             f"The model lacks {listing(lacking)}: {plural(images, 'image')} of the set cannot be given the right class "
             "and were left out. In use they would be given a wrong one."
+        )
+    if facts.ensemble == "stack_meta":
+        notes.append(
+            "The ensemble was fitted with age, sex and body site; here, as in `hamcv predict`, they were taken as "
+            "unknown."
         )
     return tuple(notes)
 
@@ -138,8 +151,10 @@ def _account(facts: ExternalFacts, evaluation: Evaluation) -> tuple[str, ...]:
     return scored, chosen
 
 
-def _data(facts: ExternalFacts) -> tuple[Block, ...]:
+def _data(facts: ExternalFacts, evaluation: Evaluation) -> tuple[Block, ...]:
     blocks: list[Block] = [_class_table(facts)]
+    if facts.own_scores is not None:
+        blocks.append(_own_scores_table(facts, facts.own_scores, evaluation))
     if facts.excluded:
         blocks.append(_excluded_table(facts))
     if facts.doubtful:
@@ -165,6 +180,26 @@ def _class_table(facts: ExternalFacts) -> Table:
                 whole(facts.images_of_class[match.theirs]),
             )
             for match in facts.matches
+        ),
+    )
+
+
+def _own_scores_table(facts: ExternalFacts, own: Mapping[str, Estimate], evaluation: Evaluation) -> Table:
+    """Put the scores on the data of the run beside those on the external set, without a test: all else differs too."""
+    external = evaluation.models[facts.ensemble].overall
+    return Table(
+        name="beside-own-data",
+        caption=f"Scores of {facts.ensemble} on the data of its run, where each image was held out of training, beside "
+        "those on the external set. Images and mix of classes differ, so the two are not compared by a test.",
+        columns=(
+            Column(label="Score", numeric=False),
+            Column(label=f"Data of the run ({facts.trained_on})"),
+            Column(label=f"External set ({facts.data})"),
+        ),
+        rows=tuple(
+            (Cell(text=metric_label(metric)), estimate_cell(own[metric]), estimate_cell(external[metric]))
+            for metric in (*DECISION_METRICS, *PROBABILITY_METRICS)
+            if metric in own
         ),
     )
 

@@ -204,6 +204,8 @@ class SetCoverage:
     """The method that the predictor uses."""
     methods: Mapping[SetMethod, SetScores]
     """What was measured."""
+    elsewhere: bool = False
+    """Whether these are the predictor's own sets on images from elsewhere, not those of other folds."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the form used in ``metrics.json``."""

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cv_folds.arrays import FloatArray, IntArray
+from cv_folds.arrays import BoolArray, FloatArray, IntArray
+from ensemble.conformal import PredictionSets
 from ensemble.cross_conformal import held_out_sets
 from ensemble.predictions import Predictions
 from ensemble.settings import SetMethod
@@ -50,24 +51,58 @@ def measure_sets(
     """
     if len(np.unique(predictions.folds)) < 2:
         return None
-    names, group = np.unique(predictions.groups, return_inverse=True)
-    blocks = [*resample_groups(len(names), len(group), resamples=resamples, generator=generator)]
-    counts = np.concatenate(blocks) if len(names) > 1 else np.empty((0, 1), np.int32)
+    group, counts = _resampled(predictions, resamples, generator)
+
+    def inside(method: SetMethod) -> BoolArray:
+        rows, labels = predictions.probabilities[model], predictions.labels
+        return held_out_sets(rows, labels, predictions.groups, predictions.folds, coverage=aimed, method=method)
+
     return SetCoverage(
         model=model,
         aimed=aimed,
         deployed=deployed,
-        methods={method: _scores(predictions, model, aimed, method, group, counts) for method in SET_METHODS},
+        methods={method: _scores(predictions, inside(method), group, counts) for method in SET_METHODS},
     )
 
 
-def _scores(
-    predictions: Predictions, model: str, aimed: float, method: SetMethod, group: IntArray, counts: NDArray[np.int32]
-) -> SetScores:
+def measure_own_sets(
+    predictions: Predictions, model: str, sets: PredictionSets, *, resamples: int, generator: np.random.Generator
+) -> SetCoverage:
+    """Measure the sets of a predictor, at its own thresholds, on images from elsewhere.
+
+    Parameters
+    ----------
+    predictions : Predictions
+        What the predictor says about images that it has not seen.
+    model : str
+        One of its models.
+    sets : PredictionSets
+        The rule of the predictor.
+    resamples, generator
+        As for `measure_sets`.
+    """
+    group, counts = _resampled(predictions, resamples, generator)
+    inside = sets.members(predictions.probabilities[model])
+    return SetCoverage(
+        model=model,
+        aimed=sets.coverage,
+        deployed=sets.method,
+        methods={sets.method: _scores(predictions, inside, group, counts)},
+        elsewhere=True,
+    )
+
+
+def _resampled(
+    predictions: Predictions, resamples: int, generator: np.random.Generator
+) -> tuple[IntArray, NDArray[np.int32]]:
+    """Return the group of each image and how often each group is in each resample."""
+    names, group = np.unique(predictions.groups, return_inverse=True)
+    blocks = [*resample_groups(len(names), len(group), resamples=resamples, generator=generator)]
+    return group, np.concatenate(blocks) if len(names) > 1 else np.empty((0, 1), np.int32)
+
+
+def _scores(predictions: Predictions, inside: BoolArray, group: IntArray, counts: NDArray[np.int32]) -> SetScores:
     labels = predictions.labels
-    inside = held_out_sets(
-        predictions.probabilities[model], labels, predictions.groups, predictions.folds, coverage=aimed, method=method
-    )
     hit, size = inside[np.arange(len(labels)), labels].astype(np.float64), inside.sum(axis=1)
     everywhere = np.ones(len(labels), dtype=np.bool_)
 

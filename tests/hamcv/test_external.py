@@ -137,6 +137,14 @@ def test_what_was_in_training_is_left_out_and_the_rest_is_scored(
         "reason": "no image of this class",
     }
 
+    sets = json.loads((out / "metrics.json").read_text())["prediction_sets"]
+    threshold = json.loads((tried / "predictor" / "manifest.json").read_text())["prediction_set"]["thresholds"]
+    inside = 1 - probabilities <= np.array(threshold)
+    inside[np.arange(len(labels)), probabilities.argmax(axis=1)] = True
+    hit = pd.Series(inside[np.arange(len(labels)), labels].astype(float)).groupby(scored["group"]).mean()
+    assert list(sets["methods"]) == ["lac"]
+    assert sets["methods"]["lac"]["coverage"]["value"] == pytest.approx(hit.mean())
+
     record = json.loads((out / "evaluation.json").read_text())
     assert {row["theirs"]: row["ours"] for row in record["classes"]} == ours | {"SCC": None}
     assert record["near_duplicates"]["looked_for"] is True
@@ -150,6 +158,8 @@ def test_what_was_in_training_is_left_out_and_the_rest_is_scored(
     page = (out / "report.html").read_text()
     assert f"Near-duplicates were looked for among all {len(names)} training images." in page
     assert "The model lacks SCC" in page
+    assert "at the thresholds of the predictor" in page
+    assert 'id="beside-own-data"' in page
     assert "Demo data" in page
     assert str(external.parent) not in page
     assert not list(out.glob("*.pdf"))
@@ -198,6 +208,7 @@ def test_a_bundle_says_on_every_page_that_near_duplicates_were_not_looked_for(
     page = (tmp_path / "alone" / "report.html").read_text()
     words = "Near-duplicates of training images could not be looked for: a bundle does not hold them."
     assert words in page[: page.index("<header>")]
+    assert 'id="beside-own-data"' not in page
     record = json.loads((tmp_path / "alone" / "evaluation.json").read_text())
     assert record["near_duplicates"] == {
         "looked_for": False,
