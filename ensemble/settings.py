@@ -46,7 +46,7 @@ class EnsembleSettings(BaseModel):
     calibration_penalties: tuple[float, ...] = Field(default=(1.0, 10.0, 100.0, 1000.0), min_length=1)
     """Candidates for the strength that draws `vector` calibration towards the identity; larger is stronger."""
     costs: str | None = None
-    """A TOML file with the cost of every mistake, for the decision rule `costs`."""
+    """A TOML file with the cost of every mistake, for the decision rule `costs`; ``none`` for no such rule."""
     coverage: float = Field(default=0.9, gt=0, lt=1)
     """Share of prediction sets that shall contain the true class."""
     prediction_sets: SetMethod = "lac"
@@ -69,7 +69,7 @@ class EnsembleSettings(BaseModel):
     @field_validator("costs")
     @classmethod
     def _absolute_file(cls, file: str | None) -> str | None:
-        return None if file is None else str(Path(file).expanduser().absolute())
+        return None if file in (None, "none") else str(Path(file).expanduser().absolute())
 
     @model_validator(mode="after")
     def _deployed_is_scored(self) -> EnsembleSettings:

@@ -6,7 +6,7 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn, TypeAlias
+from typing import Annotated, Any, NoReturn, TypeAlias, get_args
 
 import typer
 from rich.console import Console
@@ -19,6 +19,7 @@ from cv_folds.errors import HamcvError, UsageError
 from cv_folds.fold_file import count_folds
 from cv_folds.published_split import SplitColumns
 from cv_folds.training.record import job_folder
+from ensemble.settings import CalibratorName
 from hamcv import __version__
 from hamcv.combining import combine_again
 from hamcv.config import RunConfig, names_data, recipes, resolve
@@ -250,6 +251,13 @@ def ensemble_command(
     deployed: Annotated[
         str | None, typer.Option(metavar="NAME", help="The one of them that the predictor uses.")
     ] = None,
+    calibration: Annotated[
+        str | None, typer.Option(metavar="|".join(get_args(CalibratorName)), help="How probabilities are calibrated.")
+    ] = None,
+    costs: Annotated[
+        str | None,
+        typer.Option(metavar="FILE.toml|none", help="Costs of mistakes by class name, for the decision rule `costs`."),
+    ] = None,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="ensemble.KEY=VALUE", help="Change how networks are combined.")
     ] = None,
@@ -259,7 +267,12 @@ def ensemble_command(
     Without the weights of the jobs there is no predictor, all else is the same. What is changed here is written to the
     config.toml of the run.
     """
-    changes = {"ensemble.combiners": _names(combiners), "ensemble.deployed": deployed}
+    changes = {
+        "ensemble.combiners": _names(combiners),
+        "ensemble.deployed": deployed,
+        "ensemble.calibration": calibration,
+        "ensemble.costs": costs,
+    }
     combined = combine_again(run_folder, changes, assignments or ())
     show_leaderboard(combined.evaluation, Console())
     show_written(combined.files, Console())

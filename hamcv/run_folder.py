@@ -16,6 +16,9 @@ from hamcv.config import RunConfig, differences, read_config
 
 CONFIG_FILE = "config.toml"
 LOCK_FILE = ".lock"
+COMBINED_ANEW = "ensemble."
+"""Begins the settings that no training depends on: a run goes on with others of them."""
+
 _FIRST_JOB_BYTE = 2**20
 
 CHANGEABLE = frozenset({"nested"})
@@ -48,8 +51,8 @@ def open_run_folder(folder: Path, config: RunConfig, *, overwrite: bool) -> Iter
     RunFolderBusyError
         When another process holds the folder.
     UsageError
-        When the folder holds something else, or a run with other settings (the difference is shown) than those
-        that may change.
+        When the folder holds something else, or a run with other settings (the difference is shown). Those of
+        `CHANGEABLE` may differ, and those of the ensembles: networks are combined anew at the end of every run.
     """
     _refuse_foreign(folder)
     made = [path for path in (folder, *folder.parents) if not path.exists()]
@@ -140,8 +143,17 @@ def _refuse_foreign(folder: Path) -> None:
             )
 
 
+def changed_ensembles(folder: Path, config: RunConfig) -> list[str]:
+    """Return ``key: old -> new`` for settings of the ensembles that are not those of a run folder."""
+    if not (folder / CONFIG_FILE).is_file():
+        return []
+    changed = differences(read_config(folder / CONFIG_FILE), config)
+    return [line for line in changed if line.startswith(COMBINED_ANEW)]
+
+
 def _refuse_other_settings(folder: Path, config: RunConfig) -> None:
-    if changed := differences(read_config(folder / CONFIG_FILE), config, but=CHANGEABLE):
+    changed = differences(read_config(folder / CONFIG_FILE), config, but=CHANGEABLE)
+    if changed := [line for line in changed if not line.startswith(COMBINED_ANEW)]:
         raise UsageError(
             f"{folder} holds a run with other settings:\n{list_rows(changed)}\n"
             "Repeat those settings to resume it, choose another --out, or start afresh with --overwrite."

@@ -53,6 +53,8 @@ def show_leaderboard(evaluation: Evaluation, console: Console) -> None:
         overall = evaluation.models[name].overall
         table.add_row(name, *(_estimate(overall[metric]) for metric in LEADERBOARD))
     console.print(table)
+    if evaluation.effects is not None and evaluation.effects.best is not None:
+        console.print(evaluation.effects.best.sentence, markup=False, highlight=False, soft_wrap=True)
     if evaluation.repeats is not None:
         show_repeats(evaluation.repeats, LEADERBOARD, console)
     if evaluation.inflation is not None:

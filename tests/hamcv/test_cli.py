@@ -29,7 +29,7 @@ SURFACE = {
     },
     "job": set(),
     "report": {"--format"},
-    "ensemble": {"--combiners", "--deployed", "--set"},
+    "ensemble": {"--combiners", "--deployed", "--calibration", "--costs", "--set"},
     "predict": {"--output", "--device", "--tta", "--spins"},
     "folds": {"--out", "--data", "--folds", "--seed", "--format", "--set", "--stratify"},
     "doctor": set(),
@@ -285,6 +285,38 @@ def test_a_finished_run_is_combined_in_another_way(hamcv: Hamcv, tiny_run: Path,
     assert manifest["combiner"]["name"] == "greedy"
     ensemble = read_config(out / "config.toml").ensemble
     assert (ensemble.combiners, ensemble.coverage) == (("soft_vote", "greedy"), 0.8)
+
+
+def test_calibration_and_costs_are_changed_without_training(hamcv: Hamcv, tiny_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(tiny_run, out, ignore=shutil.ignore_patterns("figures"))
+    settings = (out / "config.toml").read_bytes()
+    (tmp_path / "wrong.toml").write_text("default = 1\n[mel]\nscc = 2\n")
+    screen = hamcv("ensemble", out, "--costs", tmp_path / "wrong.toml")
+    assert screen.code == 2
+    assert "mel.scc: no such class" in screen.err
+    assert (out / "config.toml").read_bytes() == settings
+    (tmp_path / "costs.toml").write_text("default = 1\n[mel]\nnv = 50\n")
+    options = ("--combiners", "soft_vote,stack", "--calibration", "isotonic", "--costs", tmp_path / "costs.toml")
+    screen = hamcv("ensemble", out, *options)
+    assert screen.code == 0, screen.err
+    content = json.loads((out / "metrics.json").read_text())
+    assert content["best"]["sentence"] in screen.out
+    assert set(content["decisions"]["stack"]) == {"max_probability", "balanced", "costs"}
+    for model, sides in content["calibration"].items():
+        for metric, estimate in sides["after"].items():
+            assert estimate["value"] == pytest.approx(content["models"][model]["overall"][metric]["value"])
+    manifest = json.loads((out / "predictor" / "manifest.json").read_text())
+    assert manifest["calibrator"]["name"] == "isotonic"
+    assert max(map(max, manifest["decisions"]["costs"])) == 50
+    # The report needs the file no more; the next combination may do without the rule.
+    (tmp_path / "costs.toml").unlink()
+    assert hamcv("report", out, "--format", "html").code == 0
+    assert json.loads((out / "metrics.json").read_text()) == content
+    assert "Mean cost" in (out / "report.html").read_text()
+    assert hamcv("ensemble", out, "--costs", "none", "--combiners", "stack").code == 0
+    assert read_config(out / "config.toml").ensemble.costs is None
+    assert set(json.loads((out / "metrics.json").read_text())["decisions"]["stack"]) == {"max_probability", "balanced"}
 
 
 def test_a_run_without_clinical_values_leaves_out_the_ensemble_that_needs_them(

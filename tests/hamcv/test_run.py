@@ -22,6 +22,8 @@ from cv_folds.out_of_fold import FoldLogits
 from cv_folds.training.record import job_folder, read_record
 from ensemble import EnsemblePredictor
 from ensemble.combiners import COMBINERS
+from ensemble.settings import EnsembleSettings
+from hamcv.combining import combine_again
 from hamcv.config import RunConfig, resolve
 from hamcv.run_folder import open_run_folder
 from hamcv.sources import open_dataset
@@ -126,6 +128,29 @@ def test_other_settings_are_refused_with_the_difference(tiny_run: Path, tiny_con
     with pytest.raises(UsageError, match=r"seed: 0 -> 7(.|\n)*--overwrite"):
         carry_out(other, tiny_run)
     assert (tiny_run / "config.toml").read_bytes() == before
+
+
+def test_a_run_that_was_combined_in_another_way_goes_on_without_training(
+    tiny_run: Path, tiny_config: RunConfig, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(tiny_run, out)
+    trained = {path: path.stat().st_mtime_ns for path in out.glob("jobs/*/*/*")}
+    combine_again(out, {"ensemble.combiners": ["soft_vote"], "ensemble.deployed": "soft_vote"})
+    combine_again(out, {"ensemble.calibration": "none"})
+    assert (out / "predictions.csv").read_bytes() != (tiny_run / "predictions.csv").read_bytes()
+    assert resolve(str(out / "config.toml"), {}).ensemble.combiners == ("soft_vote",)
+    carry_out(tiny_config, out)
+    assert {path: path.stat().st_mtime_ns for path in out.glob("jobs/*/*/*")} == trained
+    for name in ("config.toml", "predictions.csv", "predictions-uncalibrated.csv", "metrics.json"):
+        assert (out / name).read_bytes() == (tiny_run / name).read_bytes(), name
+    assert "combined anew with ensemble.calibration: none -> temperature" in (out / "log.jsonl").read_text()
+    # What a training depends on is still refused, and only that is named.
+    other = tiny_config.model_copy(update={"seed": 7, "ensemble": EnsembleSettings(calibration="vector")})
+    with pytest.raises(UsageError) as caught:
+        carry_out(other, out)
+    assert "seed: 0 -> 7" in str(caught.value)
+    assert "vector" not in str(caught.value)
 
 
 def test_overwrite_starts_afresh_and_a_foreign_folder_is_left_alone(tiny_config: RunConfig, tmp_path: Path) -> None:
