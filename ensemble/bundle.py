@@ -23,9 +23,11 @@ from ensemble.conformal import PredictionSets
 from ensemble.decisions import DecisionRules
 from ensemble.deployed import Deployed
 from ensemble.fitted import FittedModel
-from ensemble.manifest import SCHEMA, Manifest, Member, Preprocessing, StoredSets, TrainingData
+from ensemble.manifest import SCHEMA, Manifest, Member, Preprocessing, StoredGauges, StoredSets, TrainingData
 from ensemble.model_card import model_card
+from ensemble.outliers import OutlierRule
 from ensemble.stored_model import read_model, read_rules, store_calibrator, store_combiner, store_prior, store_rules
+from ensemble.stored_outliers import GaugeFiles, read_outliers, store_gauge, store_outliers
 
 MANIFEST = "manifest.json"
 
@@ -51,6 +53,8 @@ class Bundle:
     """How a class may be decided on."""
     prediction_sets: PredictionSets
     """The rule for prediction sets."""
+    outliers: OutlierRule | None
+    """When a warning is given; None when the bundle was made without limits."""
 
     def path(self, member: Member) -> Path:
         """Return the weights file of a member."""
@@ -74,6 +78,8 @@ def write_bundle(
     member_files: Mapping[tuple[str, int], Path],
     caution: str | None = None,
     training_images: Path | None = None,
+    outliers: OutlierRule | None = None,
+    gauge_files: Mapping[tuple[str, int], GaugeFiles] | None = None,
 ) -> Bundle:
     """Write a bundle and read it back.
 
@@ -98,6 +104,10 @@ def write_bundle(
         What a reader of the scores must know first, for the model card.
     training_images : Path, optional
         A list of `TrainingImages`, so that the ensemble is not tested on one of them elsewhere.
+    outliers : OutlierRule, optional
+        When a warning is given.
+    gauge_files : mapping of (backbone, fold) to GaugeFiles, optional
+        The distributions of features over training images of every backbone and fold; for distances in `outliers`.
 
     Returns
     -------
@@ -125,7 +135,8 @@ def write_bundle(
             classes=deployed.classes,
             preprocessing=preprocessing,
             members=tuple(
-                _add_member(partial, backbone, fold, source) for (backbone, fold), source in member_files.items()
+                _add_member(partial, backbone, fold, source, outliers, gauge_files)
+                for (backbone, fold), source in member_files.items()
             ),
             prior=store_prior(deployed.model.prior),
             combiner=store_combiner(deployed),
@@ -136,6 +147,7 @@ def write_bundle(
                 coverage=deployed.prediction_sets.coverage,
                 thresholds=deployed.prediction_sets.thresholds,
             ),
+            outliers=None if outliers is None else store_outliers(outliers),
             training_data=training_data,
         )
         write_json(partial / MANIFEST, manifest.model_dump(mode="json", by_alias=True))
@@ -150,6 +162,7 @@ def write_bundle(
         model=deployed.model,
         rules=deployed.rules,
         prediction_sets=deployed.prediction_sets,
+        outliers=outliers,
     )
 
 
@@ -201,6 +214,7 @@ def read_bundle(folder: Path) -> Bundle:
             coverage=manifest.prediction_set.coverage,
             thresholds=manifest.prediction_set.thresholds,
         ),
+        outliers=read_outliers(manifest),
     )
 
 
@@ -231,12 +245,13 @@ def _read_manifest(path: Path) -> Manifest:
 
 
 def _verify_member(folder: Path, member: Member) -> None:
-    path = folder / member.file
-    if Path(member.file).name != member.file or path.resolve().parent != folder.resolve():
-        raise DataError(f"{folder / MANIFEST}: {member.file!r} leads out of the folder; do not use this bundle")
-    if path.suffix != ".safetensors":
-        raise DataError(f"{folder / MANIFEST}: {member.file!r} is no safetensors file; do not use this bundle")
-    _verify_content(path, member.sha256)
+    for file, digest in member.files():
+        path = folder / file
+        if Path(file).name != file or path.resolve().parent != folder.resolve():
+            raise DataError(f"{folder / MANIFEST}: {file!r} leads out of the folder; do not use this bundle")
+        if path.suffix != ".safetensors":
+            raise DataError(f"{folder / MANIFEST}: {file!r} is no safetensors file; do not use this bundle")
+        _verify_content(path, digest)
 
 
 def _verify_content(path: Path, digest: str) -> None:
@@ -246,17 +261,39 @@ def _verify_content(path: Path, digest: str) -> None:
         raise DataError(f"{path} is damaged: its SHA-256 is not that of {MANIFEST}; {_MEND}")
 
 
-def _add_member(folder: Path, backbone: str, fold: int, source: Path) -> Member:
+def _add_member(
+    folder: Path,
+    backbone: str,
+    fold: int,
+    source: Path,
+    outliers: OutlierRule | None,
+    gauge_files: Mapping[tuple[str, int], GaugeFiles] | None,
+) -> Member:
+    def add(source: Path, suffix: str, what: str) -> Path:
+        target = folder / f"{backbone}-fold-{fold}{suffix}.safetensors"
+        _add_file(source, target, f"{what} of {backbone}, fold {fold}")
+        return target
+
+    weights = add(source, "", "the weights")
+    gauges = None
+    if outliers is not None and (scales := outliers.scales.get((backbone, fold))) is not None:
+        assert gauge_files is not None
+        files = gauge_files[backbone, fold]
+        gauges = StoredGauges(
+            features=store_gauge(add(files.features, "-features", "the features"), scales.features),
+            appearance=store_gauge(add(files.appearance, "-appearance", "the appearances"), scales.appearance),
+        )
+    return Member(backbone=backbone, fold=fold, file=weights.name, sha256=sha256(weights), gauges=gauges)
+
+
+def _add_file(source: Path, target: Path, what: str) -> None:
     if not source.is_file():
-        raise DataError(f"{source}, the weights of {backbone}, fold {fold}, is missing; run again to train it")
-    member = Member(backbone=backbone, fold=fold, file=f"{backbone}-fold-{fold}.safetensors", sha256=sha256(source))
-    target = folder / member.file
+        raise DataError(f"{source}, {what}, is missing; run again to train it")
     try:
         os.link(source, target)
     except OSError:
         # Another file system, or one without hard links.
         shutil.copyfile(source, target)
-    return member
 
 
 def _refuse_other_content(folder: Path) -> None:

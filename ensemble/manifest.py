@@ -32,6 +32,32 @@ class Preprocessing(BaseModel):
     """Channel standard deviations for pixels scaled to 0..1, in RGB order."""
 
 
+class StoredGauge(BaseModel):
+    """How far an image lies from those that a member was trained on, in one kind of features."""
+
+    model_config = _STRICT
+
+    file: str
+    """Name of a file inside the bundle: the distribution of the features over training images."""
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    """Checksum of that file."""
+    mean: float
+    """Of the logarithms of the distances of images that the member had not seen."""
+    deviation: float = Field(gt=0)
+    """Their standard deviation."""
+
+
+class StoredGauges(BaseModel):
+    """How far an image lies from those that a member was trained on."""
+
+    model_config = _STRICT
+
+    features: StoredGauge
+    """In what the member's logits are made of."""
+    appearance: StoredGauge
+    """In colours and texture."""
+
+
 class Member(BaseModel):
     """One trained model."""
 
@@ -45,6 +71,13 @@ class Member(BaseModel):
     """Name of the weights file inside the bundle."""
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     """Checksum of that file."""
+    gauges: StoredGauges | None = None
+    """From an image to its distance from the training images; null when the run did not store them."""
+
+    def files(self) -> tuple[tuple[str, str], ...]:
+        """Return the name and the SHA-256 of each of its files."""
+        gauges = () if self.gauges is None else (self.gauges.features, self.gauges.appearance)
+        return tuple((stored.file, stored.sha256) for stored in (self, *gauges))
 
 
 class StoredCombiner(BaseModel):
@@ -124,6 +157,28 @@ class StoredSets(BaseModel):
     """Largest ``1 - probability`` of each class in the set, in column order."""
 
 
+class StoredLimit(BaseModel):
+    """What few lesions of the training data exceed."""
+
+    model_config = _STRICT
+
+    value: float
+    """The largest value that calls for no warning."""
+    beyond: float = Field(gt=0, lt=1)
+    """Expected share of such lesions beyond it."""
+
+
+class StoredOutliers(BaseModel):
+    """When an image is called unlike those of the training."""
+
+    model_config = _STRICT
+
+    distance: StoredLimit | None
+    """Of the distance of an image; null when no distances are known."""
+    spread: StoredLimit | None
+    """Of the members' spread within folds, in nats; null with one backbone."""
+
+
 class TrainingData(BaseModel):
     """What the members were trained on."""
 
@@ -169,6 +224,8 @@ class Manifest(BaseModel):
     """From probabilities to a class."""
     prediction_set: StoredSets
     """From probabilities to sets of classes."""
+    outliers: StoredOutliers | None = None
+    """From distance and spread to a warning; null in a bundle without limits for them."""
     training_data: TrainingData
     """What the members were trained on."""
 
@@ -197,8 +254,13 @@ class Manifest(BaseModel):
         for name, values in self._by_class():
             if len(values) != len(self.classes):
                 raise ValueError(f"{name} holds {len(values)} values for {len(self.classes)} classes")
-        if len({member.file for member in self.members}) < len(self.members):
+        files = [file for member in self.members for file, _ in member.files()]
+        if len(set(files)) < len(files):
             raise ValueError("a file is named twice")
+        with_gauges = sum(member.gauges is not None for member in self.members)
+        with_limit = self.outliers is not None and self.outliers.distance is not None
+        if with_gauges != (len(self.members) if with_limit else 0):
+            raise ValueError("all members or none need gauges, and with them goes a limit for distances")
         present = [(member.backbone, member.fold) for member in self.members]
         wanted = {(backbone, fold) for backbone in self.combiner.backbones for fold in range(self.n_folds)}
         if set(present) != wanted or len(present) != len(wanted):

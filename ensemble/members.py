@@ -4,16 +4,42 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
+from cv_folds.errors import DataError
+from cv_folds.training.appearance import appearance_of
 from cv_folds.training.exactness import exact_float32
+from cv_folds.training.features import FeatureStatistics, FeatureTap
 from cv_folds.training.pixels import Normalisation, normalise
 from ensemble.bundle import Bundle
-from ensemble.manifest import Member
+from ensemble.manifest import Member, StoredGauge
 from ensemble.networks import load_network
 from ensemble.views import Views
+from ensemble.weights_file import read_weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A batch of images on the device."""
+
+    views: list[torch.Tensor]
+    """(n, 3, size, size) float32 each, normalised."""
+    appearance: torch.Tensor | None
+    """(n, d) of `appearance_of`; None when no member measures distances."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """What some of the networks say about some images; all tensors on the CPU."""
+
+    logits: torch.Tensor
+    """(n, n_views, n_networks, n_classes) float32."""
+    distances: torch.Tensor | None
+    """(n, n_networks, 2) float64, of the images from those of the training, in features and in appearance; None when
+    the bundle does not tell."""
 
 
 class Members:
@@ -40,11 +66,12 @@ class Members:
             for backbone in manifest.combiner.backbones
         )
         """All members, fold by fold, in each fold in the order of the combiner."""
-        self._networks: dict[Member, nn.Module] = {}
+        self._measures = any(member.gauges is not None for member in self.ordered)
+        self._loaded: dict[Member, _Loaded] = {}
         self._locks = {member: threading.Lock() for member in self.ordered}
 
-    def prepare(self, pixels: torch.Tensor, views: Views) -> list[torch.Tensor]:
-        """Move a batch to the device and normalise its views, once for all networks.
+    def prepare(self, pixels: torch.Tensor, views: Views) -> Prepared:
+        """Move a batch to the device, normalise its views and describe how it looks, once for all networks.
 
         Parameters
         ----------
@@ -52,46 +79,90 @@ class Members:
             RGB images.
         views : Views
             What the networks see of each.
-
-        Returns
-        -------
-        list of (n, 3, size, size) float32 tensor
         """
         with torch.inference_mode():
-            return [normalise(view, self._normalisation) for view in views.of(pixels.to(self.device))]
+            moved = pixels.to(self.device)
+            return Prepared(
+                views=[normalise(view, self._normalisation) for view in views.of(moved)],
+                appearance=appearance_of(moved) if self._measures else None,
+            )
 
-    def logits(self, numbers: Sequence[int], views: Sequence[torch.Tensor]) -> torch.Tensor:
+    def outputs(self, numbers: Sequence[int], prepared: Prepared) -> Outputs:
         """Run some of the networks.
 
         Parameters
         ----------
         numbers : sequence of int
             Positions in `ordered`.
-        views : sequence of (n, 3, size, size) float32 tensor
-            What `prepare` returned.
-
-        Returns
-        -------
-        (n, n_views, n_numbers, n_classes) float32 tensor on the CPU
+        prepared : Prepared
+            The images.
         """
-        networks = [self.network(self.ordered[number]) for number in numbers]
+        loaded = [self._member(self.ordered[number]) for number in numbers]
+        distances: list[torch.Tensor] = []
+
+        def look(member: _Loaded, view: torch.Tensor, *, first: bool) -> torch.Tensor:
+            logits: torch.Tensor = member.network(view)
+            # The limit for distances comes from images as they are, which is the first view.
+            if first and member.gauge is not None and prepared.appearance is not None:
+                distances.append(member.gauge.distances(prepared.appearance))
+            return logits
+
         with torch.inference_mode(), exact_float32(self.device):
-            rows = [torch.stack([network(view) for network in networks], dim=1) for view in views]
-            return torch.stack(rows, dim=1).float().cpu()
+            rows = [
+                torch.stack([look(member, view, first=number == 0) for member in loaded], dim=1)
+                for number, view in enumerate(prepared.views)
+            ]
+            return Outputs(
+                logits=torch.stack(rows, dim=1).float().cpu(),
+                distances=torch.stack(distances, dim=1).cpu() if distances else None,
+            )
 
     def network(self, member: Member) -> nn.Module:
         """Return one network in evaluation mode, read from its file at the first call."""
-        with self._locks[member]:
-            if member not in self._networks:
-                self._networks[member] = self._load(member)
-            return self._networks[member]
+        return self._member(member).network
 
-    def _load(self, member: Member) -> nn.Module:
+    def _member(self, member: Member) -> _Loaded:
+        with self._locks[member]:
+            if member not in self._loaded:
+                self._loaded[member] = self._load(member)
+            return self._loaded[member]
+
+    def _load(self, member: Member) -> _Loaded:
+        path = self._bundle.path(member)
         network = load_network(
-            self._bundle.path(member),
+            path,
             member.sha256,
             backbone=member.backbone,
             n_classes=len(self._bundle.manifest.classes),
             image_size=self.image_size,
-        )
-        return network.to(self.device)
+        ).to(self.device)
+        if member.gauges is None:
+            return _Loaded(network=network, gauge=None)
+        tap = FeatureTap(network)
+        features = self._statistics(member.gauges.features)
+        if len(features.mean) != tap.n_features:
+            raise DataError(f"{path}: its network has other features than {member.gauges.features.file} describes")
+        appearance = self._statistics(member.gauges.appearance)
+        return _Loaded(network=network, gauge=_Gauge(tap=tap, features=features, appearance=appearance))
+
+    def _statistics(self, stored: StoredGauge) -> FeatureStatistics:
+        path = self._bundle.folder / stored.file
+        return FeatureStatistics.of(read_weights(path, stored.sha256), str(path)).ready_on(self.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Loaded:
+    network: nn.Module
+    gauge: _Gauge | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Gauge:
+    """Tells how far the images of the last forward pass are from those of the training."""
+
+    tap: FeatureTap
+    features: FeatureStatistics
+    appearance: FeatureStatistics
+
+    def distances(self, appearance: torch.Tensor) -> torch.Tensor:
+        return torch.stack([self.features.distances(self.tap.take()), self.appearance.distances(appearance)], dim=1)

@@ -14,6 +14,11 @@ _HELD_OUT = """\
 Of the ensemble in this folder, on the test part of a fixed division by lesion that neither its models nor its combiner
 had seen. They hold for images like those of the test part."""
 
+_COVERED = {
+    "lac": "over all classes together; a single class\nmay fare worse",
+    "class_conditional": "in each class",
+}
+
 
 def model_card(manifest: Manifest, scores: Mapping[str, float], caution: str | None = None) -> str:
     """Return the model card in Markdown.
@@ -51,6 +56,8 @@ def model_card(manifest: Manifest, scores: Mapping[str, float], caution: str | N
     rows = "".join(f"| {title} | {value:.4f} |\n" for title, value in scores.items())
     table = f"| score | value |\n|---|---|\n{rows}" if scores else "None were stored.\n"
     size, sets = manifest.preprocessing.image_size, manifest.prediction_set
+    covered = _COVERED[sets.method]
+    warned = _warned(manifest)
     return f"""# Skin-lesion classifier ensemble
 
 {demo}{warning}An ensemble of {len(manifest.members)} image classifiers, made by hamcv {manifest.hamcv_version}:
@@ -77,13 +84,14 @@ predictor.predict_proba(["image.jpg"])
 ```
 
 Images of any size are squeezed to {size} x {size} pixels. A prediction set is built to hold the true
-class for {sets.coverage:.0%} of lesions like those of the training data, over all classes together; a single class
-may fare worse.
+class for {sets.coverage:.0%} of lesions like those of the training data, {covered}.
+{warned}
 
 ## Limits
 
 - For research only. This is not a medical device, and it must not guide the care of any person.
-- It knows only the classes above and gives one of them for every picture, skin or not.
+- It knows only the classes above and gives one of them for every picture, skin or not. A warning shows that a picture
+  is unusual; without one it may still be of something else.
 - Probabilities reflect the class frequencies, cameras and patients of the training data. Skin tones, ages, body
   sites and devices that are rare there are served worse, by an unknown amount.
 - The weights inherit the licence of the training data and of the weights that training started from.
@@ -91,3 +99,14 @@ may fare worse.
 No file here is a pickle: the weights are safetensors, everything else is JSON or text, and `manifest.json` holds
 the SHA-256 of every weights file.
 """
+
+
+def _warned(manifest: Manifest) -> str:
+    """Say what a warning means."""
+    if (limits := manifest.outliers) is None or (limits.distance is None and limits.spread is None):
+        return "No warning is ever given: this bundle does not know what is unusual."
+    kinds = [
+        *(["is farther from the training images"] if limits.distance is not None else []),
+        *(["splits the members more"] if limits.spread is not None else []),
+    ]
+    return f"A warning says that an image {' or '.join(kinds)} than nearly all\nlesions that were held out in training."

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from cv_folds.arrays import FloatArray, IntArray, StrArray, duplicates, frozen, positions
-from cv_folds.errors import DataError, list_rows
+from cv_folds.arrays import FloatArray, StrArray, frozen
 from cv_folds.out_of_fold import OutOfFold
-from cv_folds.training.features import FoldDistances
 from ensemble.disagreement import spread_within_folds
 from ensemble.lesion_quantile import lesion_quantile
+from ensemble.pooled_distances import PooledDistances
 
 LEAST_DISTANCE = 1e-6
 """Distances count at least this much before their logarithm is taken."""
@@ -22,88 +21,29 @@ LEAST_DEVIATION = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
-class PooledDistances:
-    """The distances of many images from the training images of networks that had not seen them."""
-
-    image_ids: StrArray
-    """(n,) image ids."""
-    folds: IntArray
-    """(n,) the fold that these networks were trained without."""
-    backbones: tuple[str, ...]
-    """In the order of the second axis of `distances`."""
-    distances: FloatArray
-    """(n, n_backbones) as `cv_folds.training.features.FeatureStatistics.distances` gives them."""
-
-    def take(self, image_ids: StrArray) -> PooledDistances:
-        """Return the rows of some images, in their order; `DataError` lists those that are not there."""
-        if unknown := sorted(set(image_ids.tolist()) - set(self.image_ids.tolist())):
-            raise DataError("images whose distance in feature space was not stored:\n" + list_rows(unknown))
-        rows = positions(self.image_ids, image_ids)
-        return PooledDistances(
-            image_ids=self.image_ids[rows],
-            folds=self.folds[rows],
-            backbones=self.backbones,
-            distances=self.distances[rows],
-        )
-
-
-def pool_distances(parts: Iterable[FoldDistances], backbones: Sequence[str]) -> PooledDistances:
-    """Join the jobs' distances by image id.
-
-    Parameters
-    ----------
-    parts : iterable of FoldDistances
-        One for every backbone and fold, in any order.
-    backbones : sequence of str
-        Fixes the order of the columns.
-
-    Raises
-    ------
-    DataError
-        When a job is given twice, the jobs of a fold do not hold the same images, or an image is in two folds.
-    """
-    by_fold: dict[int, dict[str, FoldDistances]] = {}
-    for part in parts:
-        of_fold = by_fold.setdefault(part.fold, {})
-        if part.backbone in of_fold:
-            raise DataError(f"{part.backbone}, fold {part.fold}: distances given twice")
-        of_fold[part.backbone] = part
-    ids: list[StrArray] = []
-    rows: list[FloatArray] = []
-    for fold, of_fold in sorted(by_fold.items()):
-        if set(of_fold) != set(backbones):
-            raise DataError(f"fold {fold}: distances of {', '.join(sorted(of_fold))}, not of {', '.join(backbones)}")
-        first = of_fold[backbones[0]].image_ids
-        for part in of_fold.values():
-            if set(part.image_ids.tolist()) != set(first.tolist()):
-                raise DataError(f"{part.backbone}, fold {fold}: distances of other images than {backbones[0]}")
-        ids.append(first)
-        columns = [of_fold[name].distances[positions(of_fold[name].image_ids, first)] for name in backbones]
-        rows.append(np.stack(columns, axis=1))
-    image_ids = np.concatenate([np.empty(0, np.str_), *ids])
-    if again := duplicates(image_ids.tolist()):
-        raise DataError("images with distances in two folds:\n" + list_rows(again))
-    return PooledDistances(
-        image_ids=frozen(image_ids),
-        folds=frozen(np.repeat(sorted(by_fold), [len(part) for part in ids]), np.int64),
-        backbones=tuple(backbones),
-        distances=frozen(np.concatenate([np.empty((0, len(backbones))), *rows])),
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
 class LogScale:
-    """How the distances that one member gives are brought to the scale that all members share."""
+    """How distances of one kind from one member are brought to a scale that all members share."""
 
     mean: float
     """Of the logarithms of the distances of the images that the member had not seen, each lesion counting once."""
     deviation: float
     """Their standard deviation; positive."""
 
+
+@dataclass(frozen=True, kw_only=True)
+class MemberScales:
+    """The scales of one member."""
+
+    features: LogScale
+    """Of distances in what its logits are made of."""
+    appearance: LogScale
+    """Of distances in colours and texture."""
+
     def standardise(self, distances: FloatArray) -> FloatArray:
-        """Return distances of any shape in standard deviations from the mean."""
-        logs = np.log(np.maximum(distances, LEAST_DISTANCE))
-        standardised: FloatArray = (logs - self.mean) / self.deviation
+        """Return (n, 2) distances, in features and in appearance, in standard deviations from the means."""
+        both = (self.features, self.appearance)
+        mean, deviation = np.array([scale.mean for scale in both]), np.array([scale.deviation for scale in both])
+        standardised: FloatArray = (_logs(distances) - mean) / deviation
         return standardised
 
 
@@ -126,12 +66,25 @@ class Limit:
 class OutlierRule:
     """When a warning is given."""
 
-    scales: Mapping[tuple[str, int], LogScale]
+    scales: Mapping[tuple[str, int], MemberScales]
     """By backbone and fold, of every member; empty when no distances are known."""
     distance: Limit | None
-    """Of the mean standardised distance; None when no distances are known."""
+    """Of `distance_of`; None when no distances are known."""
     spread: Limit | None
     """Of the members' spread within folds; None with one backbone, which has nobody to disagree with."""
+
+    def distance_of(self, distances: FloatArray, members: Sequence[tuple[str, int]]) -> FloatArray:
+        """Return the (n,) distances of images that are held against `distance`.
+
+        Parameters
+        ----------
+        distances : (n, n_members, 2) float64
+            In features and in appearance, as `FeatureStatistics.distances` gives them.
+        members : sequence of (str, int)
+            Backbone and fold of every member, in the order of the second axis.
+        """
+        columns = [self.scales[member].standardise(distances[:, column]) for column, member in enumerate(members)]
+        return _larger_mean(np.stack(columns, axis=1))
 
     def warning(self, distance: float | None, spread: float) -> str | None:
         """Say what is unusual about an image in one sentence, or None.
@@ -139,7 +92,7 @@ class OutlierRule:
         Parameters
         ----------
         distance : float or None
-            Mean of the standardised distances over all members; None when not known.
+            Of `distance_of`; None when not known.
         spread : float
             Of `ensemble.disagreement.spread_within_folds`.
         """
@@ -155,10 +108,10 @@ class OutlierRule:
 class Standardised:
     """Distances on the scale that all members share."""
 
-    scales: Mapping[tuple[str, int], LogScale]
+    scales: Mapping[tuple[str, int], MemberScales]
     """By backbone and fold of the members."""
-    scores: FloatArray
-    """(n,) mean over the backbones, in standard deviations."""
+    distances: FloatArray
+    """(n,) of each image, in standard deviations."""
 
 
 def standardise(known: PooledDistances, groups: StrArray) -> Standardised:
@@ -171,16 +124,17 @@ def standardise(known: PooledDistances, groups: StrArray) -> Standardised:
     groups : (n,) str
         The lesion of each, which counts once for each member.
     """
-    scales: dict[tuple[str, int], LogScale] = {}
+    scales: dict[tuple[str, int], MemberScales] = {}
     standardised = np.empty_like(known.distances)
     for fold in np.unique(known.folds).tolist():
         rows = known.folds == fold
         _, group, sizes = np.unique(groups[rows], return_inverse=True, return_counts=True)
         for column, backbone in enumerate(known.backbones):
-            scale = _scale(known.distances[rows, column], 1 / sizes[group])
+            distances, weights = known.distances[rows, column], 1 / sizes[group]
+            scale = MemberScales(features=_scale(distances[:, 0], weights), appearance=_scale(distances[:, 1], weights))
             scales[backbone, fold] = scale
-            standardised[rows, column] = scale.standardise(known.distances[rows, column])
-    return Standardised(scales=scales, scores=frozen(standardised.mean(axis=1)))
+            standardised[rows, column] = scale.standardise(distances)
+    return Standardised(scales=scales, distances=frozen(_larger_mean(standardised)))
 
 
 def limit_of(values: FloatArray, groups: StrArray, share: float) -> Limit:
@@ -231,15 +185,30 @@ def fit_outliers(oof: OutOfFold, distances: PooledDistances | None, *, share: fl
         return OutlierRule(scales={}, distance=None, spread=spread)
     assert distances.backbones == oof.backbones
     found = standardise(distances.take(oof.image_ids), oof.groups)
-    return OutlierRule(scales=found.scales, distance=limit_of(found.scores, oof.groups, share), spread=spread)
+    return OutlierRule(scales=found.scales, distance=limit_of(found.distances, oof.groups, share), spread=spread)
 
 
 def _spread(oof: OutOfFold) -> FloatArray:
     return spread_within_folds(oof.logits[:, None, None])
 
 
+def _logs(distances: FloatArray) -> FloatArray:
+    logs: FloatArray = np.log(np.maximum(distances, LEAST_DISTANCE))
+    return logs
+
+
 def _scale(distances: FloatArray, weights: FloatArray) -> LogScale:
-    logs = np.log(np.maximum(distances, LEAST_DISTANCE))
+    logs = _logs(distances)
     mean = float(np.average(logs, weights=weights))
     deviation = float(np.sqrt(np.average((logs - mean) ** 2, weights=weights)))
     return LogScale(mean=mean, deviation=max(deviation, LEAST_DEVIATION))
+
+
+def _larger_mean(standardised: FloatArray) -> FloatArray:
+    """Average (n, n_members, 2) distances over the members and return the larger of both kinds.
+
+    One is small where the other is large: networks do not look at what no lesion has, and statistics of colours do not
+    know a lesion when they see one.
+    """
+    larger: FloatArray = standardised.mean(axis=1).max(axis=1)
+    return larger

@@ -14,7 +14,7 @@ from cv_folds.arrays import ByteArray, FloatArray
 from cv_folds.errors import DataError
 from cv_folds.scheduling.threads import cpu_cores
 from ensemble.ahead import ahead, single_threaded
-from ensemble.members import Members
+from ensemble.members import Members, Outputs, Prepared
 from ensemble.views import Views
 
 BATCH = {"cpu": 1, "cuda": 32}
@@ -37,6 +37,9 @@ class Batch:
 
     logits: FloatArray
     """(batch, n_views, n_folds, n_backbones, n_classes), always of one shape; the last rows may be blanks."""
+    distances: FloatArray | None
+    """(batch, n_folds * n_backbones, 2) from the training images of each member, in the order of `Members.ordered`, in
+    features and in appearance; None when the bundle does not tell."""
     errors: tuple[DataError | None, ...]
     """For every image in its order: why it could not be read, or None when the next row of `logits` is its own."""
 
@@ -104,17 +107,19 @@ def _start(
         pixels[row] = image
     prepared = pool.submit(members.prepare, torch.from_numpy(pixels), views)
 
-    def run(part: Sequence[int], prepared: Future[list[torch.Tensor]]) -> torch.Tensor:
+    def run(part: Sequence[int], prepared: Future[Prepared]) -> Outputs:
         # Submitted before and taken in order: never waited for by all threads.
-        return members.logits(part, prepared.result())
+        return members.outputs(part, prepared.result())
 
-    outputs = [pool.submit(run, part, prepared) for part in parts]
+    waiting = [pool.submit(run, part, prepared) for part in parts]
     errors = tuple(image if isinstance(image, DataError) else None for image in batch)
 
     def wait() -> Batch:
-        logits = torch.cat([output.result() for output in outputs], dim=2).double()
+        outputs = [output.result() for output in waiting]
+        logits = torch.cat([output.logits for output in outputs], dim=2).double()
         n, n_views, _, n_classes = logits.shape
         rows: FloatArray = logits.numpy().reshape(n, n_views, members.n_folds, -1, n_classes)
-        return Batch(logits=rows, errors=errors)
+        distances = [output.distances for output in outputs if output.distances is not None]
+        return Batch(logits=rows, distances=torch.cat(distances, dim=1).numpy() if distances else None, errors=errors)
 
     return wait

@@ -17,7 +17,7 @@ from cv_folds.errors import DataError, UsageError
 from cv_folds.images import ImageSource
 from ensemble.bundle import MANIFEST, Bundle, read_bundle
 from ensemble.device import resolve_device
-from ensemble.disagreement import spread_of
+from ensemble.disagreement import spread_of, spread_within_folds, vote_entropy_of
 from ensemble.estimator_tags import classifier_tags
 from ensemble.inputs import Images, read_images
 from ensemble.members import Members
@@ -207,17 +207,26 @@ class EnsemblePredictor:
                 yield next(rows) if error is None else error
 
     def _explained(self, batch: Batch) -> Iterator[Prediction]:
-        classes = self.bundle.manifest.classes
-        probabilities = probabilities_of(self.bundle, batch.logits)[: batch.n_read]
-        spreads = spread_of(batch.logits)[: batch.n_read].tolist()
-        inside = self.bundle.prediction_sets.members(probabilities).tolist()
-        for row, spread, members in zip(probabilities, spreads, inside, strict=True):
+        classes, rule = self.bundle.manifest.classes, self.bundle.outliers
+        probabilities = probabilities_of(self.bundle, batch.logits)
+        inside = self.bundle.prediction_sets.members(probabilities)
+        information, votes = spread_of(batch.logits), vote_entropy_of(batch.logits)
+        within = spread_within_folds(batch.logits)
+        far = None
+        if rule is not None and batch.distances is not None:
+            members = [(member.backbone, member.fold) for member in self._members.ordered]
+            far = rule.distance_of(batch.distances, members)
+        for row in range(batch.n_read):
+            distance = None if far is None else float(far[row])
             yield Prediction(
-                label=classes[row.argmax()],
-                probabilities=frozen(row),
+                label=classes[probabilities[row].argmax()],
+                probabilities=frozen(probabilities[row]),
                 classes=classes,
-                spread=spread,
-                prediction_set=tuple(itertools.compress(classes, members)),
+                mutual_information=float(information[row]),
+                vote_entropy=float(votes[row]),
+                distance=distance,
+                prediction_set=tuple(itertools.compress(classes, inside[row].tolist())),
+                warning=None if rule is None else rule.warning(distance, float(within[row])),
             )
 
     def _batches(self, images: Images, views: Views) -> Iterator[Batch]:

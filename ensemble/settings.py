@@ -51,6 +51,8 @@ class EnsembleSettings(BaseModel):
     """Share of prediction sets that shall contain the true class."""
     prediction_sets: SetMethod = "lac"
     """Whether the sets cover lesions of all classes together (`lac`) or each class (`class_conditional`)."""
+    outlier_share: float = Field(default=0.01, gt=0, lt=1)
+    """Share of the training data's lesions that a warning would be given for, by distance and by spread each."""
 
     @field_validator("combiners")
     @classmethod

@@ -297,7 +297,10 @@ def predict_command(
         int, typer.Option("--spins", metavar="N", min=0, max=64, help="Average over N turns by random angles, too.")
     ] = 0,
 ) -> None:
-    """Classify images with the ensemble: label, probabilities, prediction set and spread, as CSV.
+    """Classify images with the ensemble, as CSV: label, prediction set, disagreement, distance, warning, probabilities.
+
+    Mutual information and vote entropy of the members are in nats. The distance is that from the training images in
+    feature space; a warning says that it, or the disagreement, is larger than for nearly all training lesions.
 
     A file that cannot be read is named at the end, and the exit code is 3; the others get their answer.
     """

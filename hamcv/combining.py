@@ -33,6 +33,7 @@ from ensemble.record import ENSEMBLE_FILE, EnsembleRecord
 from hamcv.arms import Division, jobs_of, jobs_of_arm, jobs_of_main, jobs_of_pairs, read_divisions
 from hamcv.config import RunConfig, amend_ensemble, read_config
 from hamcv.evaluation import METRICS_FILE, NESTED_FILE, PREDICTIONS_FILE, UNCALIBRATED_FILE, score
+from hamcv.outlier_limits import gauge_files, outlier_limits
 from hamcv.run_folder import CONFIG_FILE, hold
 from reports.results import Evaluation
 from reports.run_folder import RunRecord, read_record
@@ -103,7 +104,7 @@ def combine(
     files = [run / METRICS_FILE]
     if (no_predictor := _missing_weights(run, config)) is None:
         with stage("predictor"):
-            files.append(_write_predictor(run, config, deployed, evaluation, data))
+            files.append(_write_predictor(run, config, divisions[0], deployed, evaluation, data))
     return Combined(
         predictions=predictions,
         evaluation=evaluation,
@@ -232,7 +233,7 @@ def _combine_nested(run: Path, config: RunConfig, division: Division) -> None:
 
 
 def _write_predictor(
-    run: Path, config: RunConfig, deployed: Deployed, evaluation: Evaluation, data: TrainingData
+    run: Path, config: RunConfig, division: Division, deployed: Deployed, evaluation: Evaluation, data: TrainingData
 ) -> Path:
     overall = evaluation.models[deployed.name].overall
     bundle = write_bundle(
@@ -246,6 +247,8 @@ def _write_predictor(
         scores={name: estimate.value for name, estimate in overall.items() if estimate.value is not None},
         member_files={(job.backbone, job.fold): job.folder(run) / MODEL_FILE for job in jobs_of_main(config)},
         caution=None if evaluation.leakage is None else leakage_warning(evaluation.leakage),
+        outliers=outlier_limits(run, config, division),
+        gauge_files=gauge_files(run, config),
         # A run of an earlier version has none.
         training_images=learned if (learned := run / TRAINING_IMAGES_FILE).is_file() else None,
     )

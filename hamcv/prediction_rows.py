@@ -11,11 +11,24 @@ from ensemble import Prediction
 
 def columns(classes: Sequence[str]) -> list[str]:
     """Return the names of the columns: what is said of an image, then one probability a class."""
-    return ["image", "label", "prediction_set", "spread", *classes]
+    said = ["image", "label", "prediction_set", "mutual_information", "vote_entropy", "distance", "warning"]
+    return [*said, *classes]
 
 
 def row(path: Path, prediction: Prediction) -> list[object]:
-    """Return the fields of one image, in the order of `columns`; probabilities with all digits, spread in nats."""
+    """Return the fields of one image, in the order of `columns`, numbers with all digits.
+
+    Mutual information and vote entropy are in nats. A distance that is not known, and no warning, leave a blank.
+    """
     # Names of classes may hold blanks; those are quoted, all others stand as they are.
     sets = shlex.join(prediction.prediction_set)
-    return [path, prediction.label, sets, prediction.spread, *prediction.probabilities.tolist()]
+    return [
+        path,
+        prediction.label,
+        sets,
+        prediction.mutual_information,
+        prediction.vote_entropy,
+        prediction.distance,
+        prediction.warning,
+        *prediction.probabilities.tolist(),
+    ]

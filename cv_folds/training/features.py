@@ -1,7 +1,7 @@
-"""How far an image lies from those a network was trained on, in the space of the network's own features.
+"""How far an image lies from those a network was trained on, in the space of the network's own features or any others.
 
-The features are what enters the layer that gives the logits. Their distribution over training images is described by a
-Gaussian whose leading directions have variances of their own and whose other directions share one: probabilistic
+The network's features are what enters the layer that gives the logits. A distribution over training images is described
+by a Gaussian whose leading directions have variances of their own and whose other directions share one: probabilistic
 principal components (Tipping and Bishop, "Probabilistic principal component analysis", JRSS B 61, 1999). The distance
 is Mahalanobis's under that Gaussian, as Lee et al., "A simple unified framework for detecting out-of-distribution
 samples" (NeurIPS 2018), use one, here without classes: rare ones have too few images for a mean of their own.
@@ -10,20 +10,17 @@ samples" (NeurIPS 2018), use one, here without classes: rare ones have too few i
 from __future__ import annotations
 
 import threading
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors
 import safetensors.torch
 import torch
 from torch import nn
 
-from cv_folds.arrays import FloatArray, StrArray, frozen
 from cv_folds.errors import DataError
 from cv_folds.files import write_atomically
 from cv_folds.training.backbones import classifier_layer
@@ -39,7 +36,7 @@ _TENSORS = ("mean", "directions", "variances", "rest")
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureStatistics:
-    """The distribution of a network's features over training images."""
+    """The distribution of features over training images."""
 
     mean: torch.Tensor
     """(d,) float32."""
@@ -50,26 +47,35 @@ class FeatureStatistics:
     rest: torch.Tensor
     """() float32, mean variance along all other directions; above 0."""
 
+    def ready_on(self, device: torch.device) -> FeatureStatistics:
+        """Return the same in float64 on a device, where `distances` then computes without converting anything."""
+        return FeatureStatistics(**{name: getattr(self, name).to(device, torch.float64) for name in _TENSORS})
+
     def distances(self, features: torch.Tensor) -> torch.Tensor:
-        """Return the (n,) float64 distances of (n, d) features, on the CPU.
+        """Return the (n,) float64 distances of (n, d) features, on the device of the statistics.
 
         Divided by the root of d: about 1 for images like those that the distribution was estimated from.
         """
-        directions, variances = self.directions.double(), self.variances.double()
+        device = self.mean.device
+        offsets = features.detach().to(device).double() - self.mean.double()
+        # On a CPU one at a time, each in memory of its own: an image has the same distance to the bit, whatever is
+        # beside it. A GPU would spend its time on starting so many small sums.
+        parts = [row.clone() for row in torch.split(offsets, 1)] if device.type == "cpu" else [offsets]
+        found = [self._squared(part) for part in parts if len(part)]
+        return (torch.cat([*found, offsets.new_empty(0)]) / offsets.shape[1]).sqrt()
 
-        def squared(offset: torch.Tensor) -> torch.Tensor:
-            along = directions @ offset
-            beside = (offset.square().sum() - along.square().sum()).clamp(min=0)
-            return (along.square() / variances).sum() + beside / self.rest.double()
-
-        offsets = features.detach().cpu().double() - self.mean.double()
-        # One at a time, each in memory of its own: an image has the same distance to the bit, whatever is beside it.
-        found = [squared(offset.clone()) for offset in offsets]
-        return (torch.stack(found) / features.shape[1]).sqrt() if found else offsets[:, 0]
+    def _squared(self, offsets: torch.Tensor) -> torch.Tensor:
+        along = (offsets @ self.directions.double().T).square()
+        beside = (offsets.square().sum(dim=1) - along.sum(dim=1)).clamp(min=0)
+        return (along / self.variances.double()).sum(dim=1) + beside / self.rest.double()
 
     def to_bytes(self) -> bytes:
         """Return a safetensors file."""
         return safetensors.torch.save({name: getattr(self, name).contiguous() for name in _TENSORS})
+
+    def save(self, path: Path) -> None:
+        """Write them to a file atomically."""
+        write_atomically(path, lambda partial: partial.write_bytes(self.to_bytes()))
 
     @classmethod
     def from_bytes(cls, content: bytes, name: str) -> FeatureStatistics:
@@ -78,6 +84,11 @@ class FeatureStatistics:
             tensors = safetensors.torch.load(content)
         except safetensors.SafetensorError as error:
             raise DataError(f"{name} is no safetensors file ({error})") from error
+        return cls.of(tensors, name)
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, torch.Tensor], name: str) -> FeatureStatistics:
+        """Make statistics of the tensors of a file; those of other files raise `DataError` that calls it `name`."""
         if set(tensors) != set(_TENSORS):
             raise DataError(f"{name} holds {', '.join(sorted(tensors)) or 'nothing'}, not {', '.join(_TENSORS)}")
         statistics = cls(**tensors)
@@ -143,7 +154,10 @@ class FeatureTap:
 
     def __init__(self, model: nn.Module) -> None:
         self._seen = threading.local()
-        self._hook = model.get_submodule(classifier_layer(model)).register_forward_pre_hook(self._see)
+        layer = model.get_submodule(classifier_layer(model))
+        self.n_features = int(getattr(layer, "in_features", 0) or getattr(layer, "in_channels", 0))
+        """d, how many features an image has."""
+        self._hook = layer.register_forward_pre_hook(self._see)
 
     def _see(self, _layer: nn.Module, inputs: tuple[Any, ...]) -> None:
         features = inputs[0].detach()
@@ -169,49 +183,3 @@ def tapped(model: nn.Module) -> Iterator[FeatureTap]:
         yield tap
     finally:
         tap.close()
-
-
-@dataclass(frozen=True, kw_only=True)
-class FoldDistances:
-    """How far the held-out images of one job lie from those it was trained on."""
-
-    backbone: str
-    """Name in the backbone registry."""
-    fold: int
-    """The fold that was held out."""
-    image_ids: StrArray
-    """(n,) ids of the held-out images."""
-    distances: FloatArray
-    """(n,) as `FeatureStatistics.distances` gives them."""
-
-    def save(self, path: Path) -> None:
-        """Write an ``.npz`` file (no pickle inside) atomically."""
-        columns: Mapping[str, Any] = {
-            "backbone": np.array(self.backbone),
-            "fold": np.array(self.fold),
-            "image_ids": self.image_ids,
-            "distances": self.distances,
-        }
-
-        def write(partial: Path) -> None:
-            with partial.open("wb") as stream:
-                np.savez(stream, **columns)
-
-        write_atomically(path, write)
-
-    @classmethod
-    def load(cls, path: Path) -> FoldDistances:
-        """Read what `save` wrote; a damaged file raises `DataError` that names it."""
-        try:
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-                found = cls(
-                    backbone=str(stored["backbone"]),
-                    fold=int(stored["fold"]),
-                    image_ids=frozen(stored["image_ids"], np.str_),
-                    distances=frozen(stored["distances"], np.float64),
-                )
-        except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
-            raise DataError(f"{path} is no file of distances ({error}); delete its folder and run again") from error
-        if found.distances.shape != found.image_ids.shape or not np.isfinite(found.distances).all():
-            raise DataError(f"{path}: its distances do not fit its images; delete its folder and run again")
-        return found

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from cv_folds.arrays import IntArray, frozen
+from cv_folds.arrays import IntArray
 from cv_folds.errors import JobFailedError
 from cv_folds.files import sha256, write_atomically, write_json
 from cv_folds.held_out import held_out_folds
@@ -29,7 +29,8 @@ from cv_folds.training.backbones import bfloat16_pays, build_backbone, count_par
 from cv_folds.training.checkpoint import CHECKPOINT_FOLDER, Checkpoints
 from cv_folds.training.compiled import compiled_like
 from cv_folds.training.course import EpochRow
-from cv_folds.training.features import MOST_IMAGES, FeatureStatistics, FoldDistances, estimate_statistics
+from cv_folds.training.familiarity import Familiarity, familiarity_of
+from cv_folds.training.features import MOST_IMAGES
 from cv_folds.training.history import event_writer, write_history
 from cv_folds.training.loop import Fitted, Means, fit
 from cv_folds.training.memory import keep_freed_memory
@@ -37,8 +38,6 @@ from cv_folds.training.pixels import IMAGENET
 from cv_folds.training.predict import Seen, evaluation_batch_size, predict_features
 from cv_folds.training.progress_file import progress_writer, remove_progress
 from cv_folds.training.record import (
-    DISTANCES_FILE,
-    FEATURES_FILE,
     HISTORY_FILE,
     LOGITS_FILE,
     MODEL_FILE,
@@ -124,14 +123,6 @@ class JobSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Features:
-    """How the training images lie, and how far from them the held-out ones."""
-
-    statistics: FeatureStatistics
-    distances: FoldDistances
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Outcome:
     """What training and prediction gave, before it is written."""
 
@@ -140,7 +131,7 @@ class _Outcome:
     split: InnerSplit
     logits: FoldLogits
     validation: FoldLogits | None
-    features: _Features | None
+    familiarity: Familiarity | None
     bfloat16: bool
     micro_batch: int
     seconds: float
@@ -269,43 +260,35 @@ def _train_and_predict(spec: JobSpec, device: torch.device, checkpoints: Checkpo
         # The held-out folds appear here for the first and only time.
         rows = np.flatnonzero(np.isin(spec.folds.folds, held_out_folds(spec.fold, spec.second)))
         held_out = see(rows)
+        chosen = see(split.validation) if spec.folds.holdout else None
+        unseen = [(spec.folds.image_ids[rows], held_out)]
+        if chosen is not None:
+            unseen.append((spec.folds.image_ids[split.validation], chosen))
         # A network without two folds is never deployed: nobody will ask it how strange an image is.
-        train = see(_some_of(split.train, spec)) if spec.second is None else None
-        validation = logits_of(see(split.validation), split.validation, VALIDATION) if spec.folds.holdout else None
+        familiarity = (
+            familiarity_of(see(_some_of(split.train, spec)), spec.backbone, spec.fold, unseen)
+            if spec.second is None
+            else None
+        )
     return _Outcome(
         model=model,
         fitted=fitted,
         split=split,
         logits=logits_of(held_out, rows, spec.fold, spec.second),
-        validation=validation,
-        features=None if train is None else _features(spec, train, held_out, rows),
+        validation=None if chosen is None else logits_of(chosen, split.validation, VALIDATION),
+        familiarity=familiarity,
         bfloat16=bfloat16,
         micro_batch=micro_batch,
         seconds=time.perf_counter() - start + fitted.seconds_before,
     )
 
 
-def _features(spec: JobSpec, train: Seen, held_out: Seen, rows: IntArray) -> _Features:
-    statistics = estimate_statistics(train.features)
-    distances = FoldDistances(
-        backbone=spec.backbone,
-        fold=spec.fold,
-        image_ids=spec.folds.image_ids[rows],
-        distances=frozen(statistics.distances(held_out.features).numpy()),
-    )
-    return _Features(statistics=statistics, distances=distances)
-
-
 def _write(spec: JobSpec, outcome: _Outcome) -> JobRecord:
     _write_model(spec.folder / MODEL_FILE, outcome.model)
     outcome.logits.save(spec.folder / LOGITS_FILE)
     files: tuple[str, ...] = RESULT_FILES
-    if (features := outcome.features) is not None:
-        write_atomically(
-            spec.folder / FEATURES_FILE, lambda partial: partial.write_bytes(features.statistics.to_bytes())
-        )
-        features.distances.save(spec.folder / DISTANCES_FILE)
-        files = (*files, FEATURES_FILE, DISTANCES_FILE)
+    if outcome.familiarity is not None:
+        files = (*files, *outcome.familiarity.save(spec.folder))
     if outcome.validation is not None:
         outcome.validation.save(spec.folder / VALIDATION_FILE)
         files = (*files, VALIDATION_FILE)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from cv_folds.training.appearance import appearance_of
 from cv_folds.training.exactness import exact_float32
 from cv_folds.training.features import tapped
 from cv_folds.training.pixels import Normalisation, normalise
@@ -16,12 +17,14 @@ from cv_folds.training.view import ImageView
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What a network makes of some images; both tensors on the CPU."""
+    """Some images, and what a network makes of them; all tensors on the CPU."""
 
     logits: torch.Tensor
     """(n, n_classes) float32."""
     features: torch.Tensor
     """(n, d) float32, what the logits are made of."""
+    appearance: torch.Tensor
+    """(n, d) float32, `appearance_of` of the images."""
 
 
 def evaluation_batch_size(micro_batch: int, device: torch.device) -> int:
@@ -38,24 +41,34 @@ def predict_logits(model: nn.Module, view: ImageView, *, batch_size: int, normal
 
     Always in exact float32 and without autocast. Leaves the model in evaluation mode.
     """
-    return _run(model, view, batch_size, normalisation, lambda: None)
+    return _run(model, view, batch_size, normalisation, lambda _: None)
 
 
 def predict_features(model: nn.Module, view: ImageView, *, batch_size: int, normalisation: Normalisation) -> Seen:
-    """Return the logits of a view's images, as `predict_logits` does, and the features that they are made of."""
+    """Return the logits of a view's images, as `predict_logits` does, their features and how the images look."""
     features: list[torch.Tensor] = []
+    appearance: list[torch.Tensor] = []
     with tapped(model) as tap:
-        logits = _run(model, view, batch_size, normalisation, lambda: features.append(tap.take().float()))
-    return Seen(logits=logits, features=torch.cat(features).cpu())
+
+        def look(pixels: torch.Tensor) -> None:
+            features.append(tap.take().float())
+            appearance.append(appearance_of(pixels))
+
+        logits = _run(model, view, batch_size, normalisation, look)
+    return Seen(logits=logits, features=torch.cat(features).cpu(), appearance=torch.cat(appearance).cpu())
 
 
 def _run(
-    model: nn.Module, view: ImageView, batch_size: int, normalisation: Normalisation, after_batch: Callable[[], object]
+    model: nn.Module,
+    view: ImageView,
+    batch_size: int,
+    normalisation: Normalisation,
+    after_batch: Callable[[torch.Tensor], object],
 ) -> torch.Tensor:
     model.eval()
     parts: list[torch.Tensor] = []
     with torch.inference_mode(), exact_float32(view.device):
         for pixels in view.batches(torch.split(torch.arange(len(view)), batch_size)):
             parts.append(model(normalise(pixels, normalisation)).float())
-            after_batch()
+            after_batch(pixels)
     return torch.cat(parts).cpu()

@@ -19,10 +19,13 @@ RESULT_FILES = (MODEL_FILE, LOGITS_FILE, HISTORY_FILE)
 VALIDATION_FILE = "validation.npz"
 """The logits of the validation part of a fixed division: what combines the networks learns from them."""
 
-FEATURES_FILE, DISTANCES_FILE = "features.safetensors", "distances.npz"
-"""The distribution of the network's features over training images, and how far from it the held-out images lie."""
+FEATURES_FILE, APPEARANCE_FILE = "features.safetensors", "appearance.safetensors"
+"""The distributions of the network's features, and of colours and texture, over training images."""
 
-OTHER_FILES = frozenset({VALIDATION_FILE, FEATURES_FILE, DISTANCES_FILE})
+DISTANCES_FILE = "distances.npz"
+"""How far from these distributions the held-out images lie."""
+
+OTHER_FILES = frozenset({VALIDATION_FILE, FEATURES_FILE, APPEARANCE_FILE, DISTANCES_FILE})
 """Files that not every job leaves."""
 
 

@@ -12,10 +12,11 @@ from scipy.stats import zscore
 from cv_folds.arrays import frozen
 from cv_folds.errors import DataError
 from cv_folds.out_of_fold import OutOfFold
-from cv_folds.training.features import FoldDistances
+from cv_folds.training.familiarity import FoldDistances
 from ensemble.disagreement import spread_of
 from ensemble.lesion_quantile import lesion_quantile
-from ensemble.outliers import Limit, LogScale, OutlierRule, PooledDistances, fit_outliers, limit_of, pool_distances
+from ensemble.outliers import Limit, OutlierRule, fit_outliers, limit_of
+from ensemble.pooled_distances import PooledDistances, pool_distances
 
 
 def distances_of(oof: OutOfFold, seed: int) -> list[FoldDistances]:
@@ -27,10 +28,16 @@ def distances_of(oof: OutOfFold, seed: int) -> list[FoldDistances]:
     for fold in np.unique(oof.folds).tolist():
         for column, backbone in enumerate(oof.backbones):
             rows = rng.permutation(np.flatnonzero(oof.folds == fold))
-            values = np.exp((1 + column) * (unusual[rows] + 0.2 * rng.normal(size=len(rows))) + fold)
+            features, appearance = (
+                np.exp((1 + column) * (unusual[rows] + rng.normal(size=len(rows))) + fold) for _ in range(2)
+            )
             parts.append(
                 FoldDistances(
-                    backbone=backbone, fold=fold, image_ids=frozen(oof.image_ids[rows]), distances=frozen(values)
+                    backbone=backbone,
+                    fold=fold,
+                    image_ids=frozen(oof.image_ids[rows]),
+                    features=frozen(features),
+                    appearance=frozen(appearance),
                 )
             )
     return parts
@@ -82,9 +89,10 @@ def test_distances_are_joined_by_id_whatever_their_order():
     assert known.folds.tolist() == oof.folds.tolist()
     for part in parts:
         column = oof.backbones.index(part.backbone)
-        stored = dict(zip(part.image_ids.tolist(), part.distances.tolist(), strict=True))
+        pairs = zip(part.features.tolist(), part.appearance.tolist(), strict=True)
+        stored = dict(zip(part.image_ids.tolist(), pairs, strict=True))
         rows = np.flatnonzero(oof.folds == part.fold)
-        assert known.distances[rows, column].tolist() == [stored[name] for name in oof.image_ids[rows].tolist()]
+        assert known.distances[rows, column].tolist() == [[*stored[name]] for name in oof.image_ids[rows].tolist()]
 
 
 def test_distances_that_do_not_fit_are_refused():
@@ -95,7 +103,11 @@ def test_distances_that_do_not_fit_are_refused():
     with pytest.raises(DataError, match="fold 0: distances of backbone_1, not of backbone_0, backbone_1"):
         pool_distances(parts[1:], oof.backbones)
     shorter = FoldDistances(
-        backbone="backbone_1", fold=0, image_ids=parts[1].image_ids[1:], distances=parts[1].distances[1:]
+        backbone="backbone_1",
+        fold=0,
+        image_ids=parts[1].image_ids[1:],
+        features=parts[1].features[1:],
+        appearance=parts[1].appearance[1:],
     )
     with pytest.raises(DataError, match="distances of other images"):
         pool_distances([parts[0], shorter, *parts[2:]], oof.backbones)
@@ -103,23 +115,28 @@ def test_distances_that_do_not_fit_are_refused():
         pooled(oof).take(np.array(["unheard-of"]))
 
 
-def test_the_rule_standardises_every_member_and_averages_over_backbones():
+def test_the_rule_standardises_every_member_averages_over_backbones_and_takes_the_larger_kind():
     oof = synthetic_oof(2, n_lesions=150)
     # One image a lesion, so that plain means are those over lesions.
     oof = OutOfFold(**{**vars(oof), "groups": oof.image_ids, "lesion_ids": oof.image_ids})
-    known = pooled(oof)
+    known = pooled(oof).take(oof.image_ids)
     rule = fit_outliers(oof, known, share=0.05)
-    logs = np.log(known.take(oof.image_ids).distances)
-    scores = np.empty(len(oof.image_ids))
+    logs = np.log(known.distances)
+    distances = np.empty(len(oof.image_ids))
     for fold in range(3):
         rows = oof.folds == fold
-        scores[rows] = zscore(logs[rows], axis=0).mean(axis=1)
+        distances[rows] = zscore(logs[rows], axis=0).mean(axis=1).max(axis=1)
         for column, backbone in enumerate(oof.backbones):
-            assert rule.scales[backbone, fold].mean == pytest.approx(logs[rows, column].mean())
-            assert rule.scales[backbone, fold].deviation == pytest.approx(logs[rows, column].std())
-    n = len(scores)
+            for kind, name in enumerate(("features", "appearance")):
+                scale = getattr(rule.scales[backbone, fold], name)
+                assert scale.mean == pytest.approx(logs[rows, column, kind].mean())
+                assert scale.deviation == pytest.approx(logs[rows, column, kind].std())
+        # The same when asked for as a new image, here one that has the members of one fold only.
+        members = [(backbone, fold) for backbone in oof.backbones]
+        np.testing.assert_allclose(rule.distance_of(known.distances[rows], members), distances[rows])
+    n = len(distances)
     assert rule.distance is not None
-    assert rule.distance.value == pytest.approx(np.sort(scores)[math.ceil(0.95 * (n + 1)) - 1])
+    assert rule.distance.value == pytest.approx(np.sort(distances)[math.ceil(0.95 * (n + 1)) - 1])
     spread = spread_of(oof.logits[:, None, None])
     assert rule.spread is not None
     assert rule.spread.value == pytest.approx(np.sort(spread)[math.ceil(0.95 * (n + 1)) - 1])
@@ -146,9 +163,9 @@ def test_repeating_an_image_within_its_lesion_changes_nothing():
     assert again.distance is not None
     assert again.distance.value == pytest.approx(once.distance.value)
     assert again.spread == once.spread
-    assert {key: scale.mean for key, scale in again.scales.items()} == pytest.approx(
-        {key: scale.mean for key, scale in once.scales.items()}
-    )
+    for key, scales in once.scales.items():
+        assert again.scales[key].features.mean == pytest.approx(scales.features.mean)
+        assert again.scales[key].appearance.deviation == pytest.approx(scales.appearance.deviation)
 
 
 def test_without_stored_distances_only_the_spread_can_warn():
@@ -177,12 +194,12 @@ def test_members_for_which_all_images_lie_equally_far():
     )
     rule = fit_outliers(oof, same, share=0.1)
     assert rule.distance == Limit(value=0.0, beyond=0.1)
-    assert all(np.isfinite(scale.standardise(np.array([0.0, 1.0]))).all() for scale in rule.scales.values())
+    assert all(np.isfinite(scales.standardise(np.array([[0.0, 1.0]]))).all() for scales in rule.scales.values())
 
 
 def test_a_warning_says_what_is_unusual():
     limits = {"distance": Limit(value=2.5, beyond=0.01), "spread": Limit(value=0.4, beyond=0.01)}
-    rule = OutlierRule(scales={("a", 0): LogScale(mean=0.0, deviation=1.0)}, **limits)
+    rule = OutlierRule(scales={}, **limits)
     assert rule.warning(2.5, 0.4) is None
     far = "unlike the training images (distance 14.2, 99 % of training lesions are below 2.5)"
     split = "the members disagree (spread 0.8 nats, 99 % of training lesions are below 0.4)"

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 import shutil
 import threading
 import weakref
@@ -25,7 +24,6 @@ from cv_folds.images import to_pixels
 from cv_folds.training.pixels import IMAGENET, normalise
 from ensemble.bundle import read_bundle
 from ensemble.device import resolve_device
-from ensemble.disagreement import spread_of
 from ensemble.predictor import EnsemblePredictor
 from ensemble.views import Views
 
@@ -168,13 +166,13 @@ def test_the_number_of_threads_changes_nothing(bundle, predictor, monkeypatch):
     alone = predictor.predict_proba(images)
     own = torch.get_num_threads()
     seen = set()
-    logits = ensemble.members.Members.logits
+    outputs = ensemble.members.Members.outputs
 
     def watched(self, *arguments):
         seen.add((threading.current_thread().name, torch.get_num_threads()))
-        return logits(self, *arguments)
+        return outputs(self, *arguments)
 
-    monkeypatch.setattr(ensemble.members.Members, "logits", watched)
+    monkeypatch.setattr(ensemble.members.Members, "outputs", watched)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     monkeypatch.setattr("ensemble.passes.cpu_cores", lambda: 3)
     np.testing.assert_array_equal(EnsemblePredictor.load(bundle, device="cpu").predict_proba(images), alone)
@@ -250,22 +248,6 @@ def test_explain_tells_all_about_one_image(bundle, predictor):
     with pytest.raises(UsageError, match="one image"):
         predictor.explain([])
     assert [each.label for each in predictor.explain_each([image, image])] == [told.label] * 2
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_spread_is_the_mutual_information_between_class_and_member(seed):
-    logits = np.random.default_rng(seed).normal(size=(6, 1, 5, 3, 7)) * 2
-    members = softmax(logits, axis=-1).reshape(6, 15, 7)
-    divergence = entropy(members, members.mean(axis=1, keepdims=True), axis=2).mean(axis=1)
-    np.testing.assert_allclose(spread_of(logits), divergence, rtol=1e-10)
-
-
-def test_spread_is_zero_in_agreement_and_largest_in_flat_contradiction():
-    same = np.broadcast_to(np.random.default_rng(0).normal(size=(50, 1, 1, 1, 3)), (50, 1, 5, 3, 3))
-    np.testing.assert_allclose(spread_of(same), 0, atol=1e-12)
-    assert (spread_of(same) >= 0).all()
-    contradiction = (1000 * np.eye(3))[None, None, :, None, :]
-    np.testing.assert_allclose(spread_of(contradiction), math.log(3))
 
 
 def test_views_are_averaged(bundle):

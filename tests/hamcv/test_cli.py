@@ -361,6 +361,14 @@ def test_predict_answers_what_it_can_and_names_the_rest(
     np.testing.assert_array_equal(shown, expected)
     assert rows[0]["label"] == predictor.predict(good)[0]
     assert rows[0]["label"] in rows[0]["prediction_set"].split()
+    told = predictor.explain(good)
+    assert told.distance is not None
+    assert [float(rows[0][name]) for name in ("mutual_information", "vote_entropy", "distance")] == [
+        told.mutual_information,
+        told.vote_entropy,
+        told.distance,
+    ]
+    assert rows[0]["warning"] == (told.warning or "")
 
 
 def test_predict_takes_folders_and_patterns_and_names_those_without_an_image(

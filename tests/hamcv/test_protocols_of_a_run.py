@@ -15,6 +15,7 @@ from conftest_runs import TINY, carry_out
 
 from cv_folds.errors import UsageError
 from cv_folds.out_of_fold import FoldLogits
+from cv_folds.training.familiarity import FoldDistances
 from ensemble import EnsemblePredictor
 from hamcv.arms import jobs_of
 from hamcv.config import RunConfig, resolve
@@ -81,6 +82,17 @@ def test_a_holdout_scores_the_test_part_once(holdout: Path, small_data: Path) ->
     expected = predictions.loc[:3, columns].to_numpy(dtype=float)
     np.testing.assert_allclose(predictor.predict_proba(images), expected, atol=1e-4)
     assert "test part" in (holdout / "predictor" / "README.md").read_text()
+
+    # The limits of warnings come from the validation part.
+    measured = FoldDistances.load(holdout / "jobs" / "shufflenet_v2_x0_5" / "fold-0" / "distances.npz")
+    chosen = folds["fold"] == "validation"
+    assert set(measured.image_ids.tolist()) == {*folds.loc[chosen, "image_id"], *tested}
+    rule = predictor.bundle.outliers
+    assert rule is not None
+    assert rule.distance is not None
+    assert rule.distance.beyond == 1 / (folds.loc[chosen, "group"].nunique() + 1)
+    told = predictor.explain(images[0])
+    assert told.distance is not None
 
 
 def test_repetitions_lie_beside_the_first_and_give_the_spread(repeated: Path) -> None:

@@ -39,7 +39,8 @@ def test_a_run_leaves_what_the_contract_names(tiny_run: Path, tiny_config: RunCo
         for fold in range(tiny_config.folds):
             inside = {path.name for path in job_folder(tiny_run, backbone, fold).iterdir()}
             assert inside == {
-                "model.safetensors", "oof.npz", "history.csv", "job.json", "features.safetensors", "distances.npz",
+                "model.safetensors", "oof.npz", "history.csv", "job.json", "features.safetensors",
+                "appearance.safetensors", "distances.npz",
             }  # fmt: skip
     record = json.loads((tiny_run / "run.json").read_text())
     assert record["status"] == "done"

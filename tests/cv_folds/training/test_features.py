@@ -15,7 +15,6 @@ from cv_folds.training.features import (
     MOST_DIRECTIONS,
     FeatureStatistics,
     FeatureTap,
-    FoldDistances,
     estimate_statistics,
     tapped,
 )
@@ -73,6 +72,12 @@ def test_a_distance_does_not_depend_on_the_others() -> None:
     assert statistics.distances(features[:0]).shape == (0,)
 
 
+def test_statistics_that_were_made_ready_give_the_same() -> None:
+    features = draw(50, 40, seed=4)
+    statistics = estimate_statistics(features)
+    assert torch.equal(statistics.ready_on(torch.device("cpu")).distances(features), statistics.distances(features))
+
+
 def test_bytes_and_back() -> None:
     features = draw(60, 30, seed=5)
     statistics = estimate_statistics(features)
@@ -110,6 +115,7 @@ def test_the_logits_are_made_of_the_features(name: str) -> None:
     with torch.no_grad(), tapped(model) as tap:
         logits = model(torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0)))
         features = tap.take()
+        assert features.shape == (2, tap.n_features)
     last = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)][-1]
     weight, bias = last.weight.flatten(1), last.bias
     assert bias is not None
@@ -140,18 +146,3 @@ def test_threads_do_not_see_each_other() -> None:
     model(torch.zeros(1, 4))
     with pytest.raises(AttributeError):
         tap.take()
-
-
-def test_distances_of_a_fold_come_back(tmp_path) -> None:
-    stored = FoldDistances(
-        backbone="a", fold=1, image_ids=np.array(["x", "y"]), distances=np.array([0.5, 1.25], np.float64)
-    )
-    stored.save(tmp_path / "distances.npz")
-    again = FoldDistances.load(tmp_path / "distances.npz")
-    assert (again.backbone, again.fold) == ("a", 1)
-    assert again.image_ids.tolist() == ["x", "y"]
-    assert again.distances.tolist() == [0.5, 1.25]
-    content = (tmp_path / "distances.npz").read_bytes()
-    (tmp_path / "distances.npz").write_bytes(content[: len(content) // 2])
-    with pytest.raises(DataError, match=r"distances\.npz"):
-        FoldDistances.load(tmp_path / "distances.npz")

@@ -19,7 +19,8 @@ from cv_folds.out_of_fold import FoldLogits
 from cv_folds.splits import inner_split
 from cv_folds.training import jobs
 from cv_folds.training.backbones import build_backbone, count_parameters
-from cv_folds.training.features import FeatureStatistics, FoldDistances
+from cv_folds.training.familiarity import FoldDistances
+from cv_folds.training.features import FeatureStatistics
 from cv_folds.training.jobs import JobSpec, finished, run_job
 from cv_folds.training.pixels import IMAGENET
 from cv_folds.training.predict import predict_features, predict_logits
@@ -30,7 +31,14 @@ from cv_folds.training.store import ResidentPixels
 from cv_folds.training.view import ImageView
 from cv_folds.training.weights import WeightsFile
 
-FILES = {"model.safetensors", "oof.npz", "history.csv", "features.safetensors", "distances.npz"}
+FILES = {
+    "model.safetensors",
+    "oof.npz",
+    "history.csv",
+    "features.safetensors",
+    "appearance.safetensors",
+    "distances.npz",
+}
 
 
 @pytest.fixture(scope="module")
@@ -487,16 +495,17 @@ def test_the_features_are_those_of_training_images_only(done):
     stored = FoldDistances.load(done.folder / "distances.npz")
     held_out = done.folds.image_ids[done.folds.folds == done.fold]
     assert stored.image_ids.tolist() == held_out.tolist()
-    statistics = FeatureStatistics.from_bytes((done.folder / "features.safetensors").read_bytes(), "features")
     model = build_backbone(done.backbone, 3, image_size=32)
     model.load_state_dict(load_file(done.folder / "model.safetensors"))
     store = ResidentPixels(torch.from_numpy(np.load(done.pixels)))
 
-    def features(rows):
+    def see(rows):
         view = ImageView(store, torch.from_numpy(np.array(rows)), torch.zeros(len(rows), dtype=torch.int64))
-        return predict_features(model, view, batch_size=16, normalisation=IMAGENET).features
+        return predict_features(model, view, batch_size=16, normalisation=IMAGENET)
 
-    train = features(inner_split(done.folds, done.fold, parts=8, seed=0).train)
-    np.testing.assert_allclose(statistics.mean, train.double().mean(0), atol=1e-5)
-    expected = statistics.distances(features(np.flatnonzero(done.folds.folds == done.fold)))
-    np.testing.assert_allclose(stored.distances, expected, rtol=1e-3)
+    train = see(inner_split(done.folds, done.fold, parts=8, seed=0).train)
+    outside = see(np.flatnonzero(done.folds.folds == done.fold))
+    for kind in ("features", "appearance"):
+        statistics = FeatureStatistics.from_bytes((done.folder / f"{kind}.safetensors").read_bytes(), kind)
+        np.testing.assert_allclose(statistics.mean, getattr(train, kind).double().mean(0), atol=1e-5)
+        np.testing.assert_allclose(getattr(stored, kind), statistics.distances(getattr(outside, kind)), rtol=1e-3)
