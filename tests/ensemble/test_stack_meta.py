@@ -36,6 +36,13 @@ def clinical_of(oof: OutOfFold, seed: int = 0) -> ClinicalTable:
     )
 
 
+def combined(oof: OutOfFold, clinical: ClinicalTable) -> dict[str, np.ndarray]:
+    """The cross-fitted probabilities of both stacks, not calibrated."""
+    settings = SETTINGS.model_copy(update={"combiners": ("stack", "stack_meta")})
+    answers = cross_fit(oof, settings, power=0, clinical=clinical, workers=1).combined
+    return {name: answers[name] for name in settings.combiners}
+
+
 def own_features(clinical: ClinicalTable, groups: np.ndarray, fewest: int) -> np.ndarray:
     """The coding again, row by row."""
     known = clinical.ages[~np.isnan(clinical.ages)]
@@ -112,8 +119,7 @@ def test_without_clinical_values_it_is_the_stack():
 def test_ages_that_tell_the_classes_apart_lower_the_cross_fitted_loss():
     oof = synthetic_oof(6, n_lesions=200)
     rows = np.arange(len(oof.labels))
-    stack = cross_fit(Stack, oof, SETTINGS)
-    meta = cross_fit(StackMeta, oof, SETTINGS, clinical_of(oof))
+    stack, meta = combined(oof, clinical_of(oof)).values()
     assert -np.log(meta[rows, oof.labels]).mean() < -np.log(stack[rows, oof.labels]).mean() - 0.05
 
 
@@ -138,8 +144,8 @@ def test_the_rows_of_cross_fitting_are_found_by_id():
     oof = synthetic_oof(8)
     clinical = clinical_of(oof)
     order = np.random.default_rng(0).permutation(len(clinical))
-    expected = cross_fit(StackMeta, oof, SETTINGS, clinical)
-    np.testing.assert_array_equal(cross_fit(StackMeta, oof, SETTINGS, clinical.rows(order)), expected)
+    shuffled = combined(oof, clinical.rows(order))["stack_meta"]
+    np.testing.assert_array_equal(shuffled, combined(oof, clinical)["stack_meta"])
 
 
 def test_a_refit_learns_its_own_coding():
