@@ -139,9 +139,9 @@ def resampled_p(differences: FloatArray) -> float:
     Returns
     -------
     float
-        Twice the share of resamples on the rarer side of zero, zero itself counting on both, each with one more added
-        to resamples and all (Davison and Hinkley, Bootstrap Methods and their Application (1997), sections 4.2 and 5.3:
-        the level at which the percentile interval ends at zero). With 2,000 resamples it is never below 0.001.
+        Twice the share of resamples on the rarer side of zero, zero itself counting on both, with one more added to
+        them and to all (Davison and Hinkley, Bootstrap Methods and their Application (1997), chapter 4): about the
+        level at which the percentile interval ends at zero. With 2,000 resamples it is never below 0.001.
     """
     defined = differences[~np.isnan(differences)]
     rarer = min((defined <= 0).sum(), (defined >= 0).sum())

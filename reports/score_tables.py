@@ -120,7 +120,8 @@ def comparison_table(evaluation: Evaluation) -> Table:
     return Table(
         name="differences-table",
         caption="Paired differences between models on the same images, with 95 % intervals from the same lesion "
-        "resamples for both. The intervals are not adjusted for the number of comparisons.",
+        "resamples for both. The intervals are not adjusted for the number of comparisons; what is called better or "
+        "worse has an adjusted p-value below 0.05 (see the table of all tests).",
         columns=(
             Column(label="Metric", numeric=False),
             Column(label="Model", numeric=False),
