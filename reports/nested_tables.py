@@ -9,7 +9,7 @@ from reports.results import Estimate, Nested, NestedScore
 from reports.score_tables import estimate_cell
 from reports.wording import METRICS, metric_in_sentence, metric_label, number, plural, signed
 
-NESTED_METRICS = ("macro_f1", "balanced_accuracy", "macro_auc", "accuracy", "log_loss", "ece")
+NESTED_METRICS = ("macro_f1", "balanced_accuracy", "macro_auc", "log_loss")
 
 
 def nested_text(nested: Nested, lead: str) -> tuple[Paragraph, ...]:
