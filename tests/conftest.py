@@ -28,6 +28,14 @@ def _scratch() -> Iterator[None]:
     _SCRATCH.cleanup()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _memory_goes_back() -> Iterator[None]:
+    """Jobs that tests run in their own process shall not keep what they freed: it adds up over hundreds of tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cv_folds.training.jobs.keep_freed_memory", lambda: None)
+        yield
+
+
 @contextmanager
 def cluster(kind: str, *arguments: str) -> Iterator[str]:
     """Start a cluster and give its address; ``dask`` takes the number of workers and the GPUs that each claims."""
