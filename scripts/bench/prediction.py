@@ -174,9 +174,16 @@ def _same_passes(members: Members, images: torch.Tensor) -> int:
         parts, workers = [numbers], 1
     else:
         parts, workers = [[number] for number in numbers], min(torch.get_num_threads(), cpu_cores(), MOST_THREADS)
+
+    def passes(part: Sequence[int], batch: torch.Tensor) -> None:
+        # The mode holds for a thread, so each enters it itself.
+        with torch.inference_mode(), exact_float32(images.device):
+            for number in part:
+                members.network(members.ordered[number])(batch)
+
     with single_threaded(workers) as pool:
         batches = images.split(BATCH[images.device.type])
-        waiting = [pool.submit(members.logits, part, [batch]) for batch in batches for part in parts]
+        waiting = [pool.submit(passes, part, batch) for batch in batches for part in parts]
         for one in waiting:
             one.result()
     return len(images)

@@ -13,7 +13,7 @@ from cv_folds.holdout import make_holdout
 from cv_folds.out_of_fold import FoldLogits, pool
 from cv_folds.splits import HOLDOUT_PARTS, TEST, TRAIN, VALIDATION, Folds, image_level_folds, inner_split, make_folds
 from cv_folds.training.jobs import finished, run_job
-from cv_folds.training.record import LOGITS_FILE, VALIDATION_FILE
+from cv_folds.training.record import LOGITS_FILE, OTHER_FILES, RESULT_FILES, VALIDATION_FILE
 from reports.run_folder import read_folds
 
 
@@ -86,7 +86,7 @@ def test_a_job_predicts_test_and_validation_part_and_is_whole_with_both(tmp_path
     spec = job_spec(tmp_path, folds=folds, fold=TEST)
     assert spec.digest() != job_spec(tmp_path, folds=replace(folds, holdout=False), fold=TEST).digest()
     record = run_job(spec)
-    assert set(record.files) == {"model.safetensors", "oof.npz", "history.csv", "validation.npz"}
+    assert set(record.files) == {*RESULT_FILES, *OTHER_FILES}
     for name, part in ((LOGITS_FILE, TEST), (VALIDATION_FILE, VALIDATION)):
         stored = FoldLogits.load(spec.folder / name)
         assert stored.image_ids.tolist() == folds.image_ids[folds.folds == part].tolist()

@@ -49,9 +49,9 @@ def test_the_size_is_that_of_the_turned_image(tmp_path, orientation):
 
 
 def test_images_that_decoding_refuses(tmp_path):
-    Image.new("I;16", (8, 8)).save(tmp_path / "deep.png")
+    Image.new("F", (8, 8)).save(tmp_path / "real.tiff")
     (tmp_path / "text.jpg").write_text("no picture")
-    for name in ("deep.png", "text.jpg", "absent.jpg"):
+    for name in ("real.tiff", "text.jpg", "absent.jpg"):
         with pytest.raises(DataError, match=name):
             check_image(tmp_path / name)
 
