@@ -73,14 +73,14 @@ def open_dataset(
     Raises
     ------
     UsageError
-        When there is no such format, or one is forced on the demo set.
+        When there is no such format, one is forced on the demo set, or the data have not the columns that are set.
     DataError
         When the folder cannot be read.
     """
     if data == DEMO:
         if format not in (AUTO, "ham10000"):
             raise UsageError(f"--format {format}: the demo set is in the layout ham10000; name a folder with --data")
-        dataset = read_dataset(demo_folder(cache_root()), layout="ham10000", name=DEMO, demo=True)
+        dataset = read_dataset(demo_folder(cache_root()), layout="ham10000", columns=columns, name=DEMO, demo=True)
     else:
         dataset = read_dataset(Path(data), layout=format, columns=columns)
         # A demo set that was written to a folder of the user's stays one.

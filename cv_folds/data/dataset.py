@@ -12,6 +12,9 @@ import numpy as np
 from cv_folds.arrays import BoolArray, FloatArray, IntArray, StrArray, duplicates, frozen
 from cv_folds.errors import DataError, UsageError, list_rows
 
+_MOST_BAD_ROWS = 200
+"""All bad rows are named, so that one look mends them; with more than this, something else is wrong."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LesionDataset:
@@ -203,7 +206,8 @@ def build_dataset(
     """
     if found := [*problems, *_repeated_images(rows), *_lesions_with_two_diagnoses(rows)]:
         rows_word = "row" if len(found) == 1 else "rows"
-        raise DataError(f"{root}: {len(found)} bad {rows_word}; correct or remove them:\n{list_rows(found)}")
+        listed = list_rows(found, most=_MOST_BAD_ROWS)
+        raise DataError(f"{root}: {len(found)} bad {rows_word}; correct or remove them:\n{listed}")
     if not rows:
         raise DataError(f"{root}: the metadata names no image")
     ordered = sorted(rows, key=lambda row: row.image_id)

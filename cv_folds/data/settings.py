@@ -28,3 +28,7 @@ class ColumnSettings(BaseModel):
     """Sex."""
     localization: str | None = None
     """Body site."""
+
+    def named(self) -> dict[str, str]:
+        """Return what was set: role to name."""
+        return {role: name for role, name in self if name is not None}

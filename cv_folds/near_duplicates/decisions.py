@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from cv_folds.data.dataset import LesionDataset
-from cv_folds.data.readers.table import read_table
+from cv_folds.data.readers.table import Table, read_table
 from cv_folds.disjoint_sets import DisjointSets
 from cv_folds.errors import DataError, list_rows
 from cv_folds.near_duplicates.settings import AuditSettings
@@ -69,8 +69,10 @@ def _read(file: str | None, dataset: LesionDataset) -> tuple[list[_Row], list[st
     if file is None:
         return [], []
     known = set(dataset.image_ids.tolist())
-    rows, problems = [], []
-    for where, image_a, image_b in _pairs(Path(file)):
+    table = _table(Path(file))
+    rows, problems = [], list(table.problems)
+    for row in table.rows:
+        where, image_a, image_b = row.where, row.values["image_a"], row.values["image_b"]
         unknown = [image for image in (image_a, image_b) if image not in known]
         if unknown:
             problems.append(f"{where}: the data have no image {' and no image '.join(map(repr, unknown))}")
@@ -81,13 +83,11 @@ def _read(file: str | None, dataset: LesionDataset) -> tuple[list[_Row], list[st
     return rows, problems
 
 
-def _pairs(path: Path) -> Iterator[tuple[str, str, str]]:
+def _table(path: Path) -> Table:
     try:
-        table = read_table(path, required=COLUMNS)
+        return read_table(path, required=COLUMNS)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
-    for row in table.rows:
-        yield row.where, row.values["image_a"], row.values["image_b"]
 
 
 def _contradictions(accepted: list[_Row], rejected: list[_Row], dataset: LesionDataset) -> Iterator[str]:

@@ -20,7 +20,7 @@ FORMS = [
     {"start": start, "separator": separator, "line_end": line_end}
     for start in ("", "\ufeff")
     for separator in (",", "\t", ";")
-    for line_end in ("\n", "\r\n")
+    for line_end in ("\n", "\r\n", "\r")
 ]
 """Byte order mark, separator and line end, in all combinations."""
 

@@ -31,14 +31,18 @@ def choose_table(listing: Listing, settings: ColumnSettings, *, roles: Sequence[
 
 
 def candidates(listing: Listing, settings: ColumnSettings, *, roles: Sequence[str]) -> list[Path]:
-    """Return the tables with a column for each of `roles`: those in the folder itself, else all."""
-    found = [path for path in listing.tables if may_hold(path, settings, roles)]
+    """Return the tables with a column for each of `roles`: the named one, or those in the folder itself, else all."""
+    tables = listing.tables if settings.table is None else _of_name(listing, settings.table)
+    found = [path for path in tables if may_hold(path, settings, roles)]
     return [path for path in found if path.parent == listing.root] or found
 
 
 def _named(listing: Listing, name: str) -> Path:
-    for path in listing.files:
-        if name in (listing.relative(path), path.name):
-            return path
+    if found := _of_name(listing, name):
+        return found[0]
     names = ", ".join(listing.relative(path) for path in listing.tables[:8]) or "none"
     raise DataError(f"{listing.root}: there is no table {name} (columns.table); there are: {names}")
+
+
+def _of_name(listing: Listing, name: str) -> list[Path]:
+    return [path for path in listing.files if name in (listing.relative(path), path.name)]

@@ -21,6 +21,8 @@ from cv_folds.data.readers.values import PARTS, known, name_complaint
 from cv_folds.data.settings import ColumnSettings
 from cv_folds.errors import DataError
 
+_ROLES = ("image", "lesion")
+
 # Image folders of the published layouts: without their table they are no classes.
 _PUBLISHED = re.compile(r"ham10000_|isic_?20\d\d_")
 
@@ -124,14 +126,18 @@ def _read(listing: Listing, settings: ColumnSettings) -> Reading:
 
 
 def _read_groups(listing: Listing, paths: Sequence[Path], settings: ColumnSettings) -> _Groups:
-    table = choose_table(listing, settings, roles=("image", "lesion"))
+    table = choose_table(listing, settings, roles=_ROLES)
     if table is None:
+        if named := [f"columns.{role}={name}" for role, name in settings.named().items()]:
+            raise DataError(
+                f"{listing.root}: no table of groups has {' and '.join(named)}. It holds:\n{listing.describe()}"
+            )
         return _Groups(lesions={}, problems=(), notes=())
     content = read_table(table, required=())
-    columns = find_columns(table, content.columns, settings, needed=("image", "lesion"))
+    columns = find_columns(table, content.columns, settings, needed=_ROLES)
     wanted = set(paths)
     lesions: dict[Path, str] = {}
-    problems = []
+    problems = list(content.problems)
     for row in content.rows:
         image, lesion = row.values[columns.image], known(row.values[columns.lesion])
         found = [path for path in listing.named(image) if path in wanted] if image else []
@@ -155,4 +161,5 @@ FOLDERS = Reader(
     looks_for="one folder with images for each class, with or without train, val and test above them",
     recognises=_recognises,
     read=_read,
+    columns=frozenset({"table", *_ROLES}),
 )

@@ -41,8 +41,9 @@ def _read(listing: Listing, _: ColumnSettings) -> Reading:
     if metadata is not None and test is not None:
         notes.append(f"{test.name} was not read: a test set belongs into a folder of its own")
     rows: list[ImageRow] = []
-    problems: list[str] = []
-    for record in read_table(table, required=REQUIRED, optional=OPTIONAL).rows:
+    content = read_table(table, required=REQUIRED, optional=OPTIONAL)
+    problems = list(content.problems)
+    for record in content.rows:
         image_id = record.values["image_id"]
         if metadata is None and image_id in NOT_SCORED:
             notes.append(f"{record.where}: {image_id} is left out: {NOT_SCORED[image_id]}")

@@ -92,10 +92,12 @@ def _truth_table(listing: Listing, part: IsicPart) -> Path | None:
 
 
 def _read_part(listing: Listing, layout: IsicLayout, name: str, table: Path) -> Reading:
-    truth = read_table(table, required=[IMAGE, *map(str.lower, layout.classes)]).rows
+    content = read_table(table, required=[IMAGE, *map(str.lower, layout.classes)])
+    truth = content.rows
     if truth and not any(row.values[IMAGE] in listing.by_stem for row in truth):
         return Reading(rows=(), notes=(f"{table.name}: none of its {len(truth)} images is there; part left out",))
     details, problems, notes = _read_details(listing, layout.parts[name])
+    problems.extend(content.problems)
     rows: list[ImageRow] = []
     of_no_class: list[str] = []
     for row in truth:
@@ -116,8 +118,10 @@ def _read_part(listing: Listing, layout: IsicLayout, name: str, table: Path) -> 
             rows.append(_image_row(row, named[0], detail, path, name))
     if of_no_class:
         more = f", and {len(of_no_class) - _MOST_NAMED} more" if len(of_no_class) > _MOST_NAMED else ""
+        images = "1 image is" if len(of_no_class) == 1 else f"{len(of_no_class)} images are"
+        left_out = "is left out" if len(of_no_class) == 1 else "are left out"
         notes.append(
-            f"{table.name}: {len(of_no_class)} images are {layout.unknown}, none of the classes, and are left out: "
+            f"{table.name}: {images} {layout.unknown}, none of the classes, and {left_out}: "
             f"{', '.join(of_no_class[:_MOST_NAMED])}{more}"
         )
     return Reading(rows=tuple(rows), problems=tuple(problems), notes=tuple(notes))
@@ -131,8 +135,9 @@ def _read_details(listing: Listing, part: IsicPart) -> tuple[dict[str, TableRow]
     if path is None:
         return None, [], [f"{part.details}.csv is not there: without it nothing tells which images show one lesion"]
     details: dict[str, TableRow] = {}
-    problems: list[str] = []
-    for row in read_table(path, required=[IMAGE], optional=DETAILS).rows:
+    content = read_table(path, required=[IMAGE], optional=DETAILS)
+    problems = list(content.problems)
+    for row in content.rows:
         image_id, lesion = row.values[IMAGE], known(row.values.get(LESION, ""))
         complaints = [
             id_complaint(IMAGE, image_id),

@@ -14,6 +14,10 @@ from cv_folds.errors import DataError, list_rows
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".txt"})
 
+_COMPRESSED = frozenset({".jpg", ".jpeg", ".png"})
+"""Files whose last bytes depend on the picture; of others, all of one format have one size and may end alike."""
+_ENDING = 4096
+
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
@@ -73,8 +77,7 @@ class Listing:
     def image_of(self, image_id: str) -> Path | None:
         """Return the image of an id, which is its file name without extension; None when there is none or no one.
 
-        One mirror ships every image twice, in folders whose names differ only in case: files of equal size are taken
-        for one.
+        One mirror ships every image twice, in folders whose names differ only in case: copies are taken for one.
         """
         found = self.by_stem.get(image_id, ())
         return found[0] if found and _alike(found) else None
@@ -88,10 +91,16 @@ class Listing:
     def named(self, text: str) -> tuple[Path, ...]:
         """Return the images that a path, a file name or a file name without extension can mean.
 
-        A path may start anywhere; what lies outside the folder is never looked at. Copies of equal size count once.
+        A path may start anywhere; what lies outside the folder is never looked at. Copies count once. The extension may
+        be in another case, as long as no image has it in this one.
         """
         wanted = PurePosixPath(text.replace("\\", "/"))
         found = self.by_name.get(wanted.name) or self.by_stem.get(wanted.name, ())
+        if not found:
+            # Cameras write .JPG where tables say .jpg.
+            alike = self.by_stem.get(wanted.stem, ())
+            found = tuple(path for path in alike if path.suffix.lower() == wanted.suffix.lower())
+            wanted = wanted.with_suffix(found[0].suffix) if found else wanted
         below = str(wanted).lstrip("/")
         if (exact := self.root / below) in found:
             return (exact,)
@@ -155,4 +164,12 @@ def _some(names: list[str]) -> str:
 
 
 def _alike(paths: tuple[Path, ...]) -> bool:
-    return len(paths) == 1 or len({path.stat().st_size for path in paths}) == 1
+    return len(paths) == 1 or (len({path.stat().st_size for path in paths}) == 1 and len(set(map(_ending, paths))) == 1)
+
+
+def _ending(path: Path) -> bytes:
+    """Return what tells copies from other images of equal size, without reading all of the usual, large files."""
+    with path.open("rb") as stream:
+        if path.suffix.lower() in _COMPRESSED:
+            stream.seek(max(path.stat().st_size - _ENDING, 0))
+        return stream.read()

@@ -20,14 +20,15 @@ _ROLES = ("image", "label")
 
 
 def _recognises(listing: Listing, settings: ColumnSettings) -> bool:
-    return bool(listing.images) and bool(settings.table or candidates(listing, settings, roles=_ROLES))
+    # Whoever names the column of labels has a table in mind, even if its name is wrong.
+    return bool(listing.images) and bool(settings.label or candidates(listing, settings, roles=_ROLES))
 
 
 def _read(listing: Listing, settings: ColumnSettings) -> Reading:
     table = _table(listing, settings)
     content = read_table(table, required=())
     columns = find_columns(table, content.columns, settings, needed=_ROLES)
-    problems: list[str] = []
+    problems = list(content.problems)
     good: list[tuple[TableRow, Path]] = []
     for row in content.rows:
         found = _images(row, columns, listing)
@@ -112,4 +113,5 @@ CSV = Reader(
     "--set columns.label=NAME",
     recognises=_recognises,
     read=_read,
+    columns=frozenset(ColumnSettings.model_fields),
 )

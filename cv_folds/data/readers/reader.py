@@ -32,3 +32,5 @@ class Reader:
     """Tells a folder of this layout by its names and the headers of its tables."""
     read: Callable[[Listing, ColumnSettings], Reading]
     """Reads it; `DataError` for a table that is no such table."""
+    columns: frozenset[str] = frozenset()
+    """Which of `ColumnSettings` it reads; none where the names of the columns are published."""

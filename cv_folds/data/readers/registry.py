@@ -61,7 +61,7 @@ def read_dataset(
     Raises
     ------
     UsageError
-        When there is no such layout.
+        When there is no such layout, or it has not the columns that are set.
     DataError
         When the folder is missing, is of no layout that is known, or has bad rows: all bad rows at once.
     """
@@ -73,7 +73,13 @@ def read_dataset(
     if layout == AUTO:
         layout, *others = _recognise(listing, settings)
         notes.extend(f"the folder can also be read with --format {other}; read as {layout}" for other in others)
-    reading = READERS[layout].read(listing, settings)
+    reader = READERS[layout]
+    if unread := [f"columns.{role}={name}" for role, name in settings.named().items() if role not in reader.columns]:
+        raise UsageError(
+            f"--set {' '.join(unread)}: not read from a folder in the layout {layout}; leave it out, or read the "
+            "folder as a table of your own with --format csv"
+        )
+    reading = reader.read(listing, settings)
     if parts := Counter(row.part for row in reading.rows if row.part):
         counts = ", ".join(f"{part} {parts[part]}" for part in ("train", "val", "test") if part in parts)
         notes.append(f"the data have a split of their own, and all of its parts are read: {counts}")
@@ -95,6 +101,9 @@ def _recognise(listing: Listing, settings: ColumnSettings) -> list[str]:
     for name, reader in OWN.items():
         if reader.recognises(listing, settings):
             return [name]
+    if settings.named() and listing.images:
+        # Whoever names columns has a table in mind: what is wrong with it says more than what was looked for.
+        return ["csv"]
     looked_for = "\n".join(f"  {name}: {reader.looks_for}" for name, reader in READERS.items())
     raise DataError(
         f"{listing.root}: no layout that is known. Looked for:\n{looked_for}\nThere is:\n{listing.describe()}\n"

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cv_folds.arrays import duplicates
 from cv_folds.errors import DataError
+
+_LINE_END = re.compile(rb"[\r\n]")
+_LONGEST_HEADER = 65_536
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +36,8 @@ class Table:
     """Names of the columns in lower case, in order."""
     rows: tuple[TableRow, ...]
     """In order."""
+    problems: tuple[str, ...]
+    """One line for each row with more cells than columns: which cell belongs to which column is then anyone's guess."""
 
 
 def read_table(path: Path, *, required: Sequence[str], optional: Sequence[str] = ()) -> Table:
@@ -56,6 +62,7 @@ def read_table(path: Path, *, required: Sequence[str], optional: Sequence[str] =
     # Strict: a quote that is never closed would otherwise swallow the rows after it.
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text.partition("\n")[0]), strict=True)
     rows: list[TableRow] = []
+    problems: list[str] = []
     columns: tuple[str, ...] = ()
     whole = 0
     try:
@@ -66,20 +73,22 @@ def read_table(path: Path, *, required: Sequence[str], optional: Sequence[str] =
             whole = reader.line_num
             if fields:
                 cells = [cell.strip() for cell in fields]
+                where = f"{path.name}, row {whole}"
+                if any(cells[len(columns) :]):
+                    problems.append(f"{where}: {len(cells)} cells for {len(columns)} columns")
                 cells.extend([""] * (len(columns) - len(cells)))
-                values = dict(zip(columns, cells, strict=False))
-                rows.append(TableRow(where=f"{path.name}, row {whole}", values=values))
+                rows.append(TableRow(where=where, values=dict(zip(columns, cells, strict=False))))
     except csv.Error as error:
         raise DataError(f"{path}, row {whole + 1}: cannot be read ({error}); is a quote left open there?") from error
-    return Table(path=path, columns=columns, rows=tuple(rows))
+    return Table(path=path, columns=columns, rows=tuple(rows), problems=tuple(problems))
 
 
 def read_header(path: Path) -> tuple[str, ...]:
     """Return the column names in lower case, or nothing when the file is no table; never raises over content."""
     with path.open("rb") as stream:
-        start = stream.readline(65_536)
+        start = stream.read(_LONGEST_HEADER)
     try:
-        line = start.decode("utf-8-sig")
+        line = _LINE_END.split(start, maxsplit=1)[0].decode("utf-8-sig")
         return tuple(column.strip().lower() for column in next(csv.reader([line], delimiter=_delimiter(line)), []))
     except (UnicodeDecodeError, csv.Error):
         return ()

@@ -44,12 +44,13 @@ def test_pairs_are_read_whatever_their_order_and_form(tmp_path, dataset, text):
 
 
 def test_all_bad_rows_of_both_files_are_listed(tmp_path, dataset):
-    accept = "image_a,image_b\na,c\nc,d\nx,a\ne,e\n"
+    accept = "image_a,image_b\na,c\nc,d\nx,a\ne,e,why\n"
     reject = "image_a,image_b\nd,c\na,b\nd,b\nx,y\na,f\n"
     with pytest.raises(DataError) as caught:
         read_decisions(settings(tmp_path, accept, reject), dataset)
     assert str(caught.value).splitlines() == [
-        "6 bad rows in the decided pairs:",
+        "7 bad rows in the decided pairs:",
+        "  accept.csv, row 5: 3 cells for 2 columns",
         "  accept.csv, row 4: the data have no image 'x'",
         "  accept.csv, row 5: image e is paired with itself",
         "  reject.csv, row 5: the data have no image 'x' and no image 'y'",

@@ -7,6 +7,7 @@ from reader_samples import FORMS, complaint, row_of, write_images, write_table
 
 from cv_folds.data.readers import read_dataset
 from cv_folds.data.settings import ColumnSettings
+from cv_folds.errors import UsageError
 
 
 @pytest.fixture
@@ -125,8 +126,27 @@ def test_columns_and_table_of_the_groups_can_be_set(plain):
     write_table(plain / "groups.csv", ("image", "lesion_id"), [["a", "wrong"]])
     write_table(plain / "people.csv", ("picture", "person"), [["a", "P"], ["c", "Q"]])
     columns = ColumnSettings(table="people.csv", image="picture", lesion="person")
-    dataset = read_dataset(plain, layout="folders", columns=columns)
-    assert dataset.lesion_ids.tolist() == ["P", "b", "Q", "d", "deeper"]
+    for layout in ("folders", "auto"):
+        dataset = read_dataset(plain, layout=layout, columns=columns)
+        assert dataset.layout == "folders"
+        assert dataset.lesion_ids.tolist() == ["P", "b", "Q", "d", "deeper"]
+
+
+def test_columns_of_groups_that_are_nowhere_are_not_passed_over(plain):
+    write_table(plain / "people.csv", ("picture", "person"), [["a", "P"], ["c", "Q"]])
+    message = complaint(plain, columns=ColumnSettings(image="picture", lesion="patient"))
+    assert "no table of groups has columns.image=picture and columns.lesion=patient" in message
+    assert "people.csv, with columns picture, person" in message
+
+
+def test_columns_that_class_folders_do_not_have(plain):
+    with pytest.raises(UsageError, match=r"--set columns\.age=years: not read from a folder in the layout folders"):
+        read_dataset(plain, columns=ColumnSettings(age="years"))
+
+
+def test_a_row_of_groups_with_too_many_cells(plain):
+    write_table(plain / "groups.csv", ("image", "lesion"), [["a", "L1", "L2"], ["b", "L1"]])
+    assert "groups.csv, row 2: 3 cells for 2 columns" in complaint(plain)
 
 
 def test_every_bad_row_of_the_groups_in_one_message(plain):

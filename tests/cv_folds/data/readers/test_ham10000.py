@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cv_folds_samples import COLUMNS, metadata_row, random_image, table_text, write_layout
+from PIL import Image
 
 from cv_folds.data.readers import read_dataset
 from cv_folds.errors import DataError
@@ -243,14 +244,14 @@ def test_all_bad_rows_in_one_message(tmp_path):
 
 
 def test_many_bad_rows_are_counted(tmp_path):
-    rows = [metadata_row(f"ISIC_{index:03d}", f"HAM_{index}", "nv") for index in range(50)]
+    rows = [metadata_row(f"ISIC_{index:03d}", f"HAM_{index}", "nv") for index in range(250)]
     root = write_layout(tmp_path / "ham", rows)
     for path in root.glob("*/*.png"):
         path.unlink()
     message = complaint(root)
-    assert "50 bad rows" in message
-    assert len(re.findall("is not below the folder", message)) == 20
-    assert message.endswith("... and 30 more")
+    assert "250 bad rows" in message
+    assert len(re.findall("is not below the folder", message)) == 200
+    assert message.endswith("... and 50 more")
 
 
 def test_a_link_to_an_image_that_is_not_there(tmp_path):
@@ -266,3 +267,28 @@ def test_a_short_row_is_bad_and_not_shifted(tmp_path):
     message = complaint(root)
     assert "row 5: image_id is empty" in message
     assert "row 5: dx is empty" in message
+
+
+def test_a_row_with_too_many_cells_is_bad_and_not_cut(tmp_path):
+    text = table_text(ROWS).replace("back\n", "back,,\n", 1)
+    root = write_layout(tmp_path / "ham", ROWS, text=text + "HAM_1,ISIC_1,nv,histo,45,0,male,back\n")
+    assert "row 5: 8 cells for 7 columns" in complaint(root)
+    (root / "HAM10000_metadata.csv").write_text(text)
+    assert len(read_dataset(root)) == len(ROWS)
+
+
+@pytest.mark.parametrize(("suffix", "place"), [(".bmp", 60), (".png", -60)])
+def test_images_of_one_name_and_size_are_one_only_when_they_are_copies(tmp_path, suffix, place):
+    root = write_layout(tmp_path / "ham", ROWS)
+    (one,) = root.glob("*/ISIC_1.png")
+    one.unlink()
+    picture = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    for folder in ("a", "b"):
+        (root / folder).mkdir()
+        Image.fromarray(picture).save(root / folder / f"ISIC_1{suffix}")
+    assert len(read_dataset(root)) == len(ROWS)
+    changed = root / "b" / f"ISIC_1{suffix}"
+    content = bytearray(changed.read_bytes())
+    content[place] ^= 1
+    changed.write_bytes(content)
+    assert "image ISIC_1 has several different files" in complaint(root)

@@ -174,3 +174,15 @@ def test_the_test_set_as_dataverse_ships_it(tmp_path):
     assert whole.notes == (
         "ISIC2018_Task3_Test_GroundTruth.tab was not read: a test set belongs into a folder of its own",
     )
+
+
+def test_rows_with_too_many_cells_of_both_tables(tmp_path):
+    root = folder(tmp_path, "Training")
+    truth = root / "ISIC2018_Task3_Training_GroundTruth" / "ISIC2018_Task3_Training_GroundTruth.csv"
+    first, *rest = one_hot(ISIC2018, TRAIN)
+    write_table(truth, ["image", *ISIC2018], [[*first, "0.0"], *rest])
+    write_table(root / "ISIC2018_Task3_Training_LesionGroupings.csv", GROUPS_HEADER, [*GROUPS[:-1], [*GROUPS[-1], "x"]])
+    message = complaint(root)
+    assert "GroundTruth.csv, row 2: 9 cells for 8 columns" in message
+    assert f"LesionGroupings.csv, row {len(GROUPS) + 1}: 4 cells for 3 columns" in message
+    assert "2 bad rows" in message

@@ -7,6 +7,7 @@ from reader_samples import FORMS, complaint, row_of, write_images, write_table
 
 from cv_folds.data.readers import read_dataset
 from cv_folds.data.settings import ColumnSettings
+from cv_folds.errors import DataError
 
 OWN = ColumnSettings(
     image="picture", label="Finding", lesion="spot", part="set", dx_type="how", age="years", sex="gender",
@@ -86,6 +87,22 @@ def test_a_set_column_that_is_not_there(photos):
     assert "columns.age: there is no column years" in message
 
 
+def test_the_wrong_name_of_a_label_is_said_and_not_passed_over(photos):
+    write_images(photos / "more", ["six"], first=60)
+    write_table(photos / "t.csv", ["picture", "finding"], [["one", "a"]])
+    message = complaint(photos, columns=ColumnSettings(image="picture", label="findings"))
+    assert "t.csv: columns picture, finding" in message
+    assert "columns.label: there is no column findings" in message
+
+
+@pytest.mark.parametrize(
+    "content", ["image,label\none,a\n".encode("utf-16"), b"image,label\none,\xe9\n"], ids=["UTF-16", "Latin-1"]
+)
+def test_a_table_in_another_encoding_is_said_to_be_one(photos, content):
+    (photos / "t.csv").write_bytes(content)
+    assert "t.csv: is not UTF-8 text" in complaint(photos, columns=ColumnSettings(label="label"))
+
+
 def test_columns_of_which_several_could_be_meant(photos):
     write_table(photos / "t.csv", ["image", "label", "dx", "lesion_id", "group"], [["one", "a", "b", "c", "d"]])
     message = complaint(photos)
@@ -150,6 +167,28 @@ def test_every_bad_row_in_one_message(photos):
     ):
         assert part in message
     assert "11 bad rows" in message
+
+
+def test_a_row_with_too_many_cells_is_among_the_bad_rows(photos):
+    write_table(photos / "t.csv", ["image", "label"], [["one", "a", "b"], ["nothing", "a"]])
+    message = complaint(photos)
+    assert "t.csv, row 2: 3 cells for 2 columns" in message
+    assert "t.csv, row 3: image nothing is not below the folder" in message
+
+
+def test_the_case_of_an_extension_does_not_matter(photos):
+    names = ["one.JPG", "photos/two.jpg", "/elsewhere/photos/four.PNG"]
+    write_table(photos / "t.csv", ["image", "label"], [[name, "a"] for name in names])
+    assert {path.name for path in read_dataset(photos).paths} == {"one.jpg", "two.JPG", "four.png"}
+
+
+def test_of_extensions_in_two_cases_each_is_itself(photos):
+    write_images(photos / "photos", ["two.jpg"], first=40)
+    write_table(photos / "t.csv", ["image", "label"], [["two.jpg", "a"], ["two.JPG", "b"]])
+    with pytest.raises(DataError, match="image id photos__two occurs again"):
+        read_dataset(photos)
+    write_table(photos / "t.csv", ["image", "label"], [["two.JPG", "b"]])
+    assert read_dataset(photos).paths[0].name == "two.JPG"
 
 
 def test_a_path_never_leads_out_of_the_folder(photos):

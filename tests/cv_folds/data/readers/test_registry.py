@@ -5,6 +5,7 @@ from cv_folds_samples import metadata_row, write_layout
 from reader_samples import complaint, write_images, write_table
 
 from cv_folds.data.readers import FORMATS, READERS, read_dataset
+from cv_folds.data.settings import ColumnSettings
 from cv_folds.errors import DataError, UsageError
 
 
@@ -68,3 +69,13 @@ def test_a_subset_keeps_what_is_said_of_each_image(tmp_path):
     subset = dataset.select(dataset.image_ids != "c")
     assert subset.lesion_given.tolist() == [True, True, False]
     assert subset.notes == (*dataset.reader_notes, "1 of 3 images names no lesion: each is its own group")
+
+
+def test_columns_are_not_set_for_a_layout_whose_columns_are_published(tmp_path):
+    rows = [metadata_row(f"ISIC_{n}", f"HAM_{n}", "nv") for n in (1, 2)]
+    text = "image_id,lesion_id,dx,person\nISIC_1,HAM_1,nv,P\nISIC_2,HAM_2,nv,P\n"
+    root = write_layout(tmp_path / "ham", rows, text=text)
+    columns = ColumnSettings(lesion="person")
+    with pytest.raises(UsageError, match=r"--set columns\.lesion=person: not read .*layout ham10000; .*--format csv"):
+        read_dataset(root, columns=columns)
+    assert read_dataset(root, columns=columns, layout="csv").n_lesions == 1
