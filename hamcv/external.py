@@ -23,6 +23,7 @@ from cv_folds.files import write_json, write_text
 from cv_folds.training_images import TrainingImages
 from ensemble import EnsemblePredictor
 from ensemble.bundle import Bundle
+from ensemble.decisions import DecisionRules
 from ensemble.predictions import Predictions
 from hamcv.config import RunConfig
 from hamcv.evaluation import METRICS_FILE, PREDICTIONS_FILE
@@ -31,8 +32,10 @@ from hamcv.external_set import ExternalSet, external_set
 from hamcv.progress import image_progress
 from hamcv.sources import open_dataset
 from hamcv.training_data import TrainingDataAtHand, find_training_data, learned_from
+from reports.effects import Effects
 from reports.evaluation import evaluate
 from reports.external import ExternalFacts, external_origin
+from reports.measure_effects import measure_effects
 from reports.origin import build_origin_document
 from reports.results import Estimate, Evaluation
 from reports.set_coverage import measure_own_sets
@@ -143,7 +146,8 @@ def evaluate_external(config: RunConfig, options: ExternalOptions, console: Cons
             resamples=config.report.resamples,
             generator=generator,
         )
-        evaluation = replace(evaluation, protocol="external", prediction_sets=sets)
+        effects = _decide(predictions, bundle.rules, config)
+        evaluation = replace(evaluation, protocol="external", prediction_sets=sets, effects=effects)
     facts = _facts(config, options, bundle, dataset, chosen, learned, at_hand, clock.started, predictor.device)
     predictions.write_csv(options.out / PREDICTIONS_FILE, folds=False)
     write_json(options.out / METRICS_FILE, evaluation.to_json())
@@ -192,6 +196,17 @@ def _predict(predictor: EnsemblePredictor, chosen: ExternalSet, console: Console
         probabilities={manifest.combiner.name: frozen(np.stack(rows))},
         kinds={manifest.combiner.name: "ensemble"},
     )
+
+
+def _decide(predictions: Predictions, rules: DecisionRules, config: RunConfig) -> Effects:
+    """Score the decision rules of the predictor, on the same resamples as everything else."""
+    decided = {
+        model: {rule: rules.decide(rows, rule) for rule in rules.names}
+        for model, rows in predictions.probabilities.items()
+    }
+    generator = np.random.default_rng(config.seed)
+    resamples = config.report.resamples
+    return measure_effects(predictions, None, decided, costs=rules.costs, resamples=resamples, generator=generator)
 
 
 def _facts(

@@ -63,11 +63,11 @@ class Effects:
     """What was done to the probabilities of every model, in scores."""
 
     calibration: Mapping[str, Mapping[str, BeforeAfter]]
-    """Model name to each of `CALIBRATION_METRICS`."""
+    """Model name to each of `CALIBRATION_METRICS`; empty where probabilities as trained are not at hand."""
     decisions: Mapping[str, Mapping[RuleName, Mapping[str, Estimate]]]
     """Model name to rule to each of `DECISION_METRICS`, and `MEAN_COST` where there is a cost matrix."""
     best: BestCombiner | None
-    """None without ensembles."""
+    """None without ensembles, and where they were not compared."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the entries of ``metrics.json``."""

@@ -22,7 +22,7 @@ Decided = Mapping[str, Mapping[RuleName, IntArray]]
 
 def measure_effects(
     after: Predictions,
-    before: Predictions,
+    before: Predictions | None,
     decided: Decided,
     *,
     costs: FloatArray | None,
@@ -35,8 +35,8 @@ def measure_effects(
     ----------
     after : Predictions
         With natural class shares and calibrated.
-    before : Predictions
-        The same images and models as trained.
+    before : Predictions or None
+        The same images and models as trained; None where nothing but the decisions is compared.
     decided : mapping
         Model name to rule to (n,) column numbers, the decisions on `after`.
     costs : (n_classes, n_classes) float64 or None
@@ -55,11 +55,8 @@ def measure_effects(
     DataError
         When the two tables do not hold the same images and models in the same order.
     """
-    same = after.image_ids.tolist() == before.image_ids.tolist() and list(after.kinds) == list(before.kinds)
-    if not same or after.classes != before.classes:
-        raise DataError(
-            "calibrated and uncalibrated predictions are not of the same images and models; run `hamcv ensemble` again"
-        )
+    if before is not None:
+        _refuse_others(after, before)
     scores = _score(after, before, decided, costs, resamples, generator)
     rule_metrics = (*DECISION_METRICS, *(() if costs is None else (MEAN_COST,)))
     return Effects(
@@ -72,7 +69,7 @@ def measure_effects(
                 )
                 for metric in CALIBRATION_METRICS
             }
-            for model in after.kinds
+            for model in (() if before is None else after.kinds)
         },
         decisions={
             model: {
@@ -80,12 +77,22 @@ def measure_effects(
             }
             for model, rules in decided.items()
         },
-        best=best_combiner(
+        best=None
+        if before is None
+        else best_combiner(
             {model: scores[f"after/{model}"].point["log_loss"] for model in after.kinds},
             {model: scores[f"after/{model}"].resampled["log_loss"] for model in after.kinds},
             after.kinds,
         ),
     )
+
+
+def _refuse_others(after: Predictions, before: Predictions) -> None:
+    same = after.image_ids.tolist() == before.image_ids.tolist() and list(after.kinds) == list(before.kinds)
+    if not same or after.classes != before.classes:
+        raise DataError(
+            "calibrated and uncalibrated predictions are not of the same images and models; run `hamcv ensemble` again"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +123,7 @@ def _with_interval(metric: str, value: float, values: FloatArray) -> Estimate:
 
 def _score(
     after: Predictions,
-    before: Predictions,
+    before: Predictions | None,
     decided: Decided,
     costs: FloatArray | None,
     resamples: int,
@@ -127,7 +134,7 @@ def _score(
     labels, n_classes = after.labels, len(after.classes)
     tables = {
         f"{side}/{model}": probability_table(labels, rows, groups)
-        for side, predictions in (("after", after), ("before", before))
+        for side, predictions in (("after", after), *((("before", before),) if before is not None else ()))
         for model, rows in predictions.probabilities.items()
     }
     tables |= {

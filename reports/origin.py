@@ -75,6 +75,7 @@ def build_origin_document(origin: Origin, evaluation: Evaluation, predictions: P
         score_sections.confusion(curves, lead),
         score_sections.class_curves(curves, evaluation, looks, lead),
         score_sections.calibration(curves, evaluation, looks),
+        score_sections.decisions(evaluation),
         Section(
             name="origin",
             title="What was scored with what",

@@ -116,7 +116,7 @@ def calibration(curves: Curves, evaluation: Evaluation, looks: Looks) -> Section
         blocks=(
             *(
                 (effect_tables.calibration_text(), effect_tables.calibration_table(effects))
-                if (effects := evaluation.effects) is not None
+                if (effects := evaluation.effects) is not None and effects.calibration
                 else ()
             ),
             reliability_figure(curves, evaluation, looks),

@@ -145,6 +145,10 @@ def test_what_was_in_training_is_left_out_and_the_rest_is_scored(
     assert list(sets["methods"]) == ["lac"]
     assert sets["methods"]["lac"]["coverage"]["value"] == pytest.approx(hit.mean())
 
+    decisions = json.loads((out / "metrics.json").read_text())["decisions"]["stack"]
+    assert decisions["max_probability"]["accuracy"] == found["overall"]["accuracy"]
+    assert set(decisions) == {"max_probability", "balanced"}
+
     record = json.loads((out / "evaluation.json").read_text())
     assert {row["theirs"]: row["ours"] for row in record["classes"]} == ours | {"SCC": None}
     assert record["near_duplicates"]["looked_for"] is True

@@ -51,7 +51,7 @@ def decide(predictions: Predictions) -> dict[str, dict[RuleName, np.ndarray]]:
     }
 
 
-def measure(after: Predictions, before: Predictions, seed: int = 5, resamples: int = 200) -> Effects:
+def measure(after: Predictions, before: Predictions | None, seed: int = 5, resamples: int = 200) -> Effects:
     generator = np.random.default_rng(seed)
     return measure_effects(after, before, decide(after), costs=COSTS, resamples=resamples, generator=generator)
 
@@ -69,6 +69,14 @@ def test_either_side_has_the_scores_and_intervals_of_the_evaluation() -> None:
                 assert (found.value, found.low, found.high) == pytest.approx(
                     (expected.value, expected.low, expected.high), abs=1e-12
                 )
+
+
+def test_decisions_alone_are_those_beside_calibration() -> None:
+    after = table(0)
+    both = measure(after, table(0, sharpness=3.0))
+    alone = measure(after, None)
+    assert alone.decisions == both.decisions
+    assert (alone.calibration, alone.best) == ({}, None)
 
 
 def test_differences_are_paired_and_have_the_sign_of_after_minus_before() -> None:
