@@ -343,6 +343,9 @@ def evaluate_command(
     tta: Annotated[
         int, typer.Option("--tta", metavar="N", min=1, max=8, help="Average over N turned and mirrored views.")
     ] = 1,
+    spins: Annotated[
+        int, typer.Option("--spins", metavar="N", min=0, max=64, help="Average over N turns by random angles, too.")
+    ] = 0,
     assignments: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="key=value", help="Any of columns.KEY, audit.KEY and report.KEY."),
@@ -362,6 +365,7 @@ def evaluate_command(
         own_ids=own_ids,
         device=device,
         views=tta,
+        spins=spins,
     )
     chosen = choose_data(data).data
     config = settings_of_data(chosen, layout, assignments, allowed=("columns", "audit", "report"))

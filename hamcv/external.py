@@ -7,42 +7,35 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-import torch
 from rich.console import Console
 
 import hamcv
-from cv_folds.arrays import FloatArray, frozen
-from cv_folds.data.dataset import LesionDataset
 from cv_folds.errors import UsageError
 from cv_folds.files import write_json, write_text
-from cv_folds.training_images import TrainingImages
 from ensemble import EnsemblePredictor
-from ensemble.bundle import Bundle
-from ensemble.decisions import DecisionRules
-from ensemble.predictions import Predictions
 from hamcv.config import RunConfig
 from hamcv.evaluation import METRICS_FILE, PREDICTIONS_FILE
-from hamcv.external_record import EVALUATION_FILE, EXCLUDED_FILE, evaluation_record, excluded_csv, screen_notes
+from hamcv.external_record import (
+    ANSWERS_FILE,
+    EVALUATION_FILE,
+    EXCLUDED_FILE,
+    evaluation_record,
+    excluded_csv,
+    screen_notes,
+)
+from hamcv.external_scores import Answers, ask, score
 from hamcv.external_set import ExternalSet, external_set
-from hamcv.progress import image_progress
 from hamcv.sources import open_dataset
-from hamcv.training_data import TrainingDataAtHand, find_training_data, learned_from
-from reports.effects import Effects
-from reports.evaluation import evaluate
+from hamcv.training_data import find_training_data, learned_from
 from reports.external import ExternalFacts, external_origin
-from reports.measure_effects import measure_effects
 from reports.origin import build_origin_document
 from reports.results import Estimate, Evaluation
-from reports.set_coverage import measure_own_sets
 from reports.wording import plural
 from reports.write import refuse_other_content, write_document
-
-SWITCHED_OFF = "the search was switched off"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +56,8 @@ class ExternalOptions:
     """Where to compute."""
     views: int = 1
     """Turned and mirrored views of every image that are averaged."""
+    spins: int = 0
+    """Views turned by random angles that are averaged, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +112,7 @@ def evaluate_external(config: RunConfig, options: ExternalOptions, console: Cons
     """
     clock = _Clock()
     refuse_other_content(options.out, marker=EVALUATION_FILE)
-    predictor = EnsemblePredictor.load(options.source, device=options.device, views=options.views)
+    predictor = EnsemblePredictor.load(options.source, device=options.device, views=options.views, spins=options.spins)
     bundle = predictor.bundle
     dataset = open_dataset(config.data, format=config.format, columns=config.columns)
     at_hand = find_training_data(options.source, options.training_data, bundle)
@@ -134,30 +129,22 @@ def evaluate_external(config: RunConfig, options: ExternalOptions, console: Cons
             console=console,
         )
     with clock.stage("predict"):
-        predictions = _predict(predictor, chosen, console)
+        answers = ask(predictor, chosen, console)
+    predictions = answers.predictions
     demo = dataset.demo or bundle.manifest.training_data.demo
     with clock.stage("evaluate"):
-        generator = np.random.default_rng(config.seed)
-        evaluation = evaluate(predictions, demo=demo, settings=config.report, generator=generator)
-        sets = measure_own_sets(
-            predictions,
-            bundle.manifest.combiner.name,
-            bundle.prediction_sets,
-            resamples=config.report.resamples,
-            generator=generator,
-        )
-        effects = _decide(predictions, bundle.rules, config)
-        evaluation = replace(evaluation, protocol="external", prediction_sets=sets, effects=effects)
-    facts = _facts(config, options, bundle, dataset, chosen, learned, at_hand, clock.started, predictor.device)
+        evaluation = score(predictor, predictions, config, demo=demo)
+    facts = _facts(config, options, predictor, chosen, answers, clock.started)
     predictions.write_csv(options.out / PREDICTIONS_FILE, folds=False)
     write_json(options.out / METRICS_FILE, evaluation.to_json())
+    write_text(options.out / ANSWERS_FILE, answers.to_csv())
     write_text(options.out / EXCLUDED_FILE, excluded_csv(chosen))
     with clock.stage("report"):
         document = build_origin_document(external_origin(facts, evaluation), evaluation, predictions)
         reports = write_document(options.out, document, config.report.formats)
-    record = evaluation_record(facts, bundle, dataset, chosen, evaluation) | {"seconds": clock.seconds}
+    record = evaluation_record(facts, bundle, chosen, evaluation) | {"seconds": clock.seconds}
     write_json(options.out / EVALUATION_FILE, record)
-    names = (PREDICTIONS_FILE, METRICS_FILE, EXCLUDED_FILE, EVALUATION_FILE)
+    names = (PREDICTIONS_FILE, ANSWERS_FILE, METRICS_FILE, EXCLUDED_FILE, EVALUATION_FILE)
     return ExternalResult(
         evaluation=evaluation,
         notes=screen_notes(facts, chosen, predictions.classes),
@@ -179,69 +166,36 @@ class _Clock:
         self.seconds[name] = round(time.perf_counter() - start, 3)
 
 
-def _predict(predictor: EnsemblePredictor, chosen: ExternalSet, console: Console) -> Predictions:
-    dataset, manifest = chosen.dataset, predictor.bundle.manifest
-    rows: list[FloatArray] = []
-    with image_progress("predicting", len(dataset), console) as bars:
-        for prediction in predictor.explain_each(dataset.paths):
-            rows.append(prediction.probabilities)
-            bars.advance(bars.task_ids[0])
-    return Predictions(
-        image_ids=dataset.image_ids,
-        lesion_ids=dataset.lesion_ids,
-        groups=chosen.groups,
-        folds=frozen(np.zeros(len(dataset)), np.int64),
-        labels=chosen.labels,
-        classes=manifest.classes,
-        probabilities={manifest.combiner.name: frozen(np.stack(rows))},
-        kinds={manifest.combiner.name: "ensemble"},
-    )
-
-
-def _decide(predictions: Predictions, rules: DecisionRules, config: RunConfig) -> Effects:
-    """Score the decision rules of the predictor, on the same resamples as everything else."""
-    decided = {
-        model: {rule: rules.decide(rows, rule) for rule in rules.names}
-        for model, rows in predictions.probabilities.items()
-    }
-    generator = np.random.default_rng(config.seed)
-    resamples = config.report.resamples
-    return measure_effects(predictions, None, decided, costs=rules.costs, resamples=resamples, generator=generator)
-
-
 def _facts(
     config: RunConfig,
     options: ExternalOptions,
-    bundle: Bundle,
-    dataset: LesionDataset,
+    predictor: EnsemblePredictor,
     chosen: ExternalSet,
-    learned: TrainingImages,
-    at_hand: TrainingDataAtHand,
+    answers: Answers,
     started: datetime,
-    device: torch.device,
 ) -> ExternalFacts:
-    manifest = bundle.manifest
-    searched = config.audit.near_duplicates
-    backbones = ", ".join(manifest.combiner.backbones)
+    manifest = predictor.bundle.manifest
     return ExternalFacts(
         model=_name(options.source),
         ensemble=manifest.combiner.name,
-        members=f"{plural(len(manifest.members), 'network')}: {backbones}",
+        members=f"{plural(len(manifest.members), 'network')}: {', '.join(manifest.combiner.backbones)}",
         trained_on=manifest.training_data.name,
-        n_training_images=len(learned),
-        data=dataset.name,
-        layout=dataset.layout,
-        n_images=len(dataset),
+        n_training_images=chosen.n_learned,
+        data=chosen.whole.name,
+        layout=chosen.whole.layout,
+        n_images=len(chosen.whole),
         matches=chosen.matches,
-        images_of_class=dataset.class_counts(),
+        images_of_class=chosen.whole.class_counts(),
         excluded=chosen.counts,
         n_merged=len(chosen.merged),
-        compared=len(at_hand.dataset) if searched and at_hand.dataset is not None else None,
-        absent=at_hand.absent if searched else SWITCHED_OFF,
+        compared=chosen.compared,
+        absent=chosen.absent,
         doubtful=chosen.doubtful,
         ids=not options.own_ids,
+        n_warned=answers.n_warned,
         views=options.views,
-        device=str(device),
+        spins=options.spins,
+        device=str(predictor.device),
         settings=(
             ("Image size", f"{manifest.preprocessing.image_size} pixels"),
             ("Written by", f"hamcv {manifest.hamcv_version}"),

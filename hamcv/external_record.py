@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import hamcv
-from cv_folds.data.dataset import LesionDataset
 from cv_folds.files import sha256
 from ensemble.bundle import MANIFEST, Bundle
 from hamcv.external_set import ExternalSet
@@ -19,12 +18,12 @@ from reports.wording import plural
 
 EVALUATION_FILE = "evaluation.json"
 EXCLUDED_FILE = "excluded.csv"
+ANSWERS_FILE = "answers.csv"
 
 
 def evaluation_record(
     facts: ExternalFacts,
     bundle: Bundle,
-    dataset: LesionDataset,
     chosen: ExternalSet,
     evaluation: Evaluation,
 ) -> dict[str, Any]:
@@ -36,14 +35,12 @@ def evaluation_record(
         What the report says.
     bundle : Bundle
         What was scored.
-    dataset : LesionDataset
-        The whole set.
     chosen : ExternalSet
-        What of it was scored.
+        The set.
     evaluation : Evaluation
         The scores.
     """
-    training = bundle.manifest.training_data
+    training, dataset = bundle.manifest.training_data, chosen.whole
     return {
         "schema": 1,
         "hamcv_version": hamcv.__version__,
@@ -61,6 +58,7 @@ def evaluation_record(
             "n_training_images": facts.n_training_images,
             "demo": training.demo,
             "views": facts.views,
+            "spins": facts.spins,
             "device": facts.device,
         },
         "data": {
@@ -90,6 +88,7 @@ def evaluation_record(
             "doubtful": [pair.model_dump(mode="json", exclude={"matrix"}) for pair in facts.doubtful],
         },
         "merged_pairs": [pair.model_dump(mode="json") for pair in chosen.merged],
+        "n_warned_images": facts.n_warned,
         "n_scored_images": evaluation.n_images,
         "n_scored_lesions": evaluation.n_lesions,
     }

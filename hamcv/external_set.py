@@ -26,6 +26,7 @@ from hamcv.progress import search_progress
 from hamcv.training_data import TrainingDataAtHand
 
 NO_CLASS = "class that the model lacks"
+SWITCHED_OFF = "the search was switched off"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,8 @@ class Excluded:
 class ExternalSet:
     """What is scored, and what is not."""
 
+    whole: LesionDataset
+    """All of it."""
     dataset: LesionDataset
     """The images that are scored."""
     labels: IntArray
@@ -60,6 +63,12 @@ class ExternalSet:
     """Scored images (first) that may show the lesion of a training image (second)."""
     merged: tuple[ImagePair, ...]
     """Pairs under different lesion ids within the set that were taken for one lesion."""
+    n_learned: int
+    """Number of training images."""
+    compared: int | None
+    """Training images among which near-duplicates were looked for; None when they were not looked for."""
+    absent: str | None
+    """Why that was none or not all of them, in words; None when it was all."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -132,6 +141,7 @@ def external_set(
     scored = dataset.select(kept)
     remaining = set(scored.image_ids.tolist())
     return ExternalSet(
+        whole=dataset,
         dataset=scored,
         labels=frozen(labels[kept]),
         groups=frozen(shared.groups[kept]),
@@ -139,6 +149,9 @@ def external_set(
         excluded=tuple(excluded),
         doubtful=tuple(pair for pair in pairs if pair.verdict == "doubtful" and pair.image_a in remaining),
         merged=tuple(pair for pair in shared.merged if {pair.image_a, pair.image_b} <= remaining),
+        n_learned=len(learned),
+        compared=len(at_hand.dataset) if audit.near_duplicates and at_hand.dataset is not None else None,
+        absent=at_hand.absent if audit.near_duplicates else SWITCHED_OFF,
     )
 
 

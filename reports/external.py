@@ -53,8 +53,12 @@ class ExternalFacts:
     """Scored images that may show the lesion of a training image."""
     ids: bool
     """Whether equal ids were taken for the same image or lesion."""
+    n_warned: int
+    """Scored images that the predictor calls unlike its training images, or that its networks disagree about."""
     views: int
     """Turned and mirrored views of every image that were averaged."""
+    spins: int
+    """Views turned by random angles that were averaged, too."""
     device: str
     """What the networks ran on."""
     settings: tuple[tuple[str, str], ...]
@@ -101,7 +105,7 @@ def external_origin(facts: ExternalFacts, evaluation: Evaluation) -> Origin:
             ("Model", f"{facts.model}: {facts.members}, combined by {facts.ensemble}"),
             ("Trained on", f"{facts.trained_on}: {plural(facts.n_training_images, 'image')}"),
             ("External set", f"{facts.data}: {plural(facts.n_images, 'image')}, read as {facts.layout}"),
-            ("Views of an image", str(facts.views)),
+            ("Views of an image", f"{facts.views}" + (f", and {facts.spins} spins" if facts.spins else "")),
             ("Device", facts.device),
             *facts.settings,
         ),
@@ -148,7 +152,11 @@ def _account(facts: ExternalFacts, evaluation: Evaluation) -> tuple[str, ...]:
         + f"Images that were in training are found {matched}; the other images of their lesions go with them. "
         + facts.near_duplicates
     )
-    return scored, chosen
+    warned = (
+        f"The predictor warns of {count(facts.n_warned)} of the {plural(evaluation.n_images, 'scored image')}: farther "
+        "from its training images, or more disputed among its networks, than nearly all of those; see answers.csv."
+    )
+    return scored, chosen, warned
 
 
 def _data(facts: ExternalFacts, evaluation: Evaluation) -> tuple[Block, ...]:

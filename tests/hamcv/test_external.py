@@ -137,6 +137,9 @@ def test_what_was_in_training_is_left_out_and_the_rest_is_scored(
         "reason": "no image of this class",
     }
 
+    answers = pd.read_csv(out / "answers.csv", dtype={"image": str}, keep_default_na=False)
+    assert answers["image"].tolist() == scored["image_id"].tolist()
+    np.testing.assert_array_equal(answers[classes], probabilities)
     sets = json.loads((out / "metrics.json").read_text())["prediction_sets"]
     threshold = json.loads((tried / "predictor" / "manifest.json").read_text())["prediction_set"]["thresholds"]
     inside = 1 - probabilities <= np.array(threshold)
@@ -155,6 +158,7 @@ def test_what_was_in_training_is_left_out_and_the_rest_is_scored(
     assert record["near_duplicates"]["training_images_compared"] == len(names)
     assert sum(record["excluded"].values()) + record["n_scored_images"] == record["data"]["n_images"] == len(truth)
     assert record["model"]["demo"] is True
+    assert record["n_warned_images"] == (answers["warning"] != "").sum()
     for words in ("class AK is taken for akiec (synonym)", "1 image (near-duplicate)", "no scored image is of vasc"):
         assert words in screen.err
     assert "External scores" in screen.out

@@ -1,0 +1,125 @@
+"""What an ensemble says about an external set, and how good that is."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from cv_folds.arrays import frozen
+from ensemble import EnsemblePredictor, Prediction
+from ensemble.decisions import DecisionRules
+from ensemble.predictions import Predictions
+from hamcv.config import RunConfig
+from hamcv.external_set import ExternalSet
+from hamcv.prediction_rows import columns, row
+from hamcv.progress import image_progress
+from reports.effects import Effects
+from reports.evaluation import evaluate
+from reports.measure_effects import measure_effects
+from reports.results import Evaluation
+from reports.set_coverage import measure_own_sets
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What the ensemble says about every image that is scored."""
+
+    predictions: Predictions
+    """Its probabilities beside the truth."""
+    each: tuple[Prediction, ...]
+    """(n,) everything else, in the same order."""
+
+    @property
+    def n_warned(self) -> int:
+        """Number of images that the predictor warns of."""
+        return sum(prediction.warning is not None for prediction in self.each)
+
+    def to_csv(self) -> str:
+        """Return the table of `hamcv predict`, with image ids in place of paths."""
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(columns(self.predictions.classes))
+        for image, prediction in zip(self.predictions.image_ids.tolist(), self.each, strict=True):
+            writer.writerow(row(Path(image), prediction))
+        return text.getvalue()
+
+
+def ask(predictor: EnsemblePredictor, chosen: ExternalSet, console: Console) -> Answers:
+    """Predict every image that is scored.
+
+    Parameters
+    ----------
+    predictor : EnsemblePredictor
+        Whom to ask.
+    chosen : ExternalSet
+        The images.
+    console : rich.console.Console
+        For the progress, on stderr.
+
+    Raises
+    ------
+    DataError
+        When an image cannot be read; the message names it.
+    """
+    dataset, manifest = chosen.dataset, predictor.bundle.manifest
+    each: list[Prediction] = []
+    with image_progress("predicting", len(dataset), console) as bars:
+        for prediction in predictor.explain_each(dataset.paths):
+            each.append(prediction)
+            bars.advance(bars.task_ids[0])
+    rows = np.stack([prediction.probabilities for prediction in each])
+    predictions = Predictions(
+        image_ids=dataset.image_ids,
+        lesion_ids=dataset.lesion_ids,
+        groups=chosen.groups,
+        folds=frozen(np.zeros(len(dataset)), np.int64),
+        labels=chosen.labels,
+        classes=manifest.classes,
+        probabilities={manifest.combiner.name: frozen(rows)},
+        kinds={manifest.combiner.name: "ensemble"},
+    )
+    return Answers(predictions=predictions, each=tuple(each))
+
+
+def score(predictor: EnsemblePredictor, predictions: Predictions, config: RunConfig, *, demo: bool) -> Evaluation:
+    """Score probabilities, prediction sets and decision rules of a predictor.
+
+    Parameters
+    ----------
+    predictor : EnsemblePredictor
+        Whose sets and rules.
+    predictions : Predictions
+        Its probabilities.
+    config : RunConfig
+        Number of resamples, and their seed.
+    demo : bool
+        Whether images, or those of the training, are generated.
+    """
+    bundle = predictor.bundle
+    generator = np.random.default_rng(config.seed)
+    evaluation = evaluate(predictions, demo=demo, settings=config.report, generator=generator)
+    sets = measure_own_sets(
+        predictions,
+        bundle.manifest.combiner.name,
+        bundle.prediction_sets,
+        resamples=config.report.resamples,
+        generator=generator,
+    )
+    effects = _decide(predictions, bundle.rules, config)
+    return replace(evaluation, protocol="external", prediction_sets=sets, effects=effects)
+
+
+def _decide(predictions: Predictions, rules: DecisionRules, config: RunConfig) -> Effects:
+    """Score the decision rules of the predictor, on the same resamples as everything else."""
+    decided = {
+        model: {rule: rules.decide(rows, rule) for rule in rules.names}
+        for model, rows in predictions.probabilities.items()
+    }
+    generator = np.random.default_rng(config.seed)
+    resamples = config.report.resamples
+    return measure_effects(predictions, None, decided, costs=rules.costs, resamples=resamples, generator=generator)
