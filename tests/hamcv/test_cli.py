@@ -32,6 +32,7 @@ SURFACE = {
     "ensemble": {"--combiners", "--deployed", "--calibration", "--costs", "--set"},
     "evaluate": {
         "--data", "--out", "--format", "--classes", "--training-data", "--own-ids", "--device", "--set", "--tta",
+        "--spins",
     },
     "predict": {"--output", "--device", "--tta", "--spins"},
     "folds": {"--out", "--data", "--folds", "--seed", "--format", "--set", "--stratify"},
