@@ -1,0 +1,75 @@
+"""Print what the ensembles of a run scored, before and after calibration and by decision rule, as Markdown.
+
+python scripts/summarise_ensembles.py RUN >> docs/results/ensembles.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+CALIBRATION = ("log_loss", "brier", "ece")
+DECISIONS = ("accuracy", "balanced_accuracy", "macro_f1")
+
+
+def main() -> None:
+    """Read ``metrics.json`` and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    metrics = json.loads((parser.parse_args().run / "metrics.json").read_text(encoding="utf-8"))
+    print("## Before and after prior and calibration\n")
+    table(
+        ("model", *(f"{metric} {when}" for metric in CALIBRATION for when in ("before", "after"))),
+        (
+            (model, *(cell(scores[when][metric]) for metric in CALIBRATION for when in ("before", "after")))
+            for model, scores in metrics["calibration"].items()
+        ),
+    )
+    print("\n## By decision rule\n")
+    rules = tuple(next(iter(metrics["decisions"].values())))
+    table(
+        ("model", *(f"{metric}, {rule}" for rule in rules for metric in DECISIONS)),
+        (
+            (model, *(cell(by_rule[rule][metric]) for rule in rules for metric in DECISIONS))
+            for model, by_rule in metrics["decisions"].items()
+        ),
+    )
+    if (sets := metrics.get("prediction_sets")) is not None:
+        print(f"\n## Prediction sets of `{sets['model']}`, aimed at {sets['aimed']:.0%}\n")
+        table(
+            ("thresholds", "coverage", "classes in a set", *(f"coverage of {name}" for name in metrics["classes"])),
+            (
+                (
+                    method,
+                    cell(scores["coverage"]),
+                    cell(scores["size"]),
+                    *(cell(scores["per_class"][name]) for name in metrics["classes"]),
+                )
+                for method, scores in sets["methods"].items()
+            ),
+        )
+    print(f"\n{metrics['best']['sentence']}")
+
+
+def cell(estimate: Mapping[str, Any]) -> str:
+    """Write a value with its interval."""
+    if estimate["value"] is None:
+        return f"undefined ({estimate['reason']})"
+    if estimate["low"] is None or estimate["high"] is None:
+        return f"{estimate['value']:.3f}"
+    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
+
+
+def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """Print a Markdown table."""
+    heads = tuple(heads)
+    print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
+    for row in rows:
+        print(f"| {' | '.join(row)} |")
+
+
+if __name__ == "__main__":
+    main()
