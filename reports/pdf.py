@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import typst
 from matplotlib.ft2font import FT2Font
 
 from reports.document import Block, Cell, Document, Figure, Group, Table
+from reports.typeset import TypesetJob, typeset
 
 FONT_FOLDER = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 FIGURE_FONTS = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf")
@@ -38,18 +38,23 @@ def render_pdf(document: Document) -> bytes:
         matplotlib. Names in letters that these fonts lack are set in the machine's fonts, and the file then does
         not claim PDF/UA-1, which forbids letters without a shape.
     """
-    template = resources.files("reports").joinpath("templates", "report.typ").read_bytes()
+    template = resources.files("reports").joinpath("templates", "report.typ").read_text(encoding="utf-8")
     data = json.dumps(document_json(document), ensure_ascii=False)
     letters = _letters()
     common = all(ord(letter) in letters for letter in set(data))
     with tempfile.TemporaryDirectory() as folder:
         # The root is all that typst could read; the template reads nothing.
-        compiler = typst.Compiler(
-            template, root=folder, font_paths=_fonts(Path(folder), of_machine=not common), sys_inputs={"data": data}
+        return typeset(
+            TypesetJob(
+                template=template,
+                root=folder,
+                fonts=_fonts(Path(folder)),
+                machine_fonts=not common,
+                data=data,
+                standards=["ua-1"] if common else [],
+                date=document.date.isoformat(),
+            )
         )
-        content = compiler.compile(format="pdf", pdf_standards=["ua-1"] if common else [], timestamp=document.date)
-    assert isinstance(content, bytes)
-    return content
 
 
 def _letters() -> Collection[int]:
@@ -57,14 +62,14 @@ def _letters() -> Collection[int]:
     return FT2Font(str(FONT_FOLDER / FIGURE_FONTS[0])).get_charmap().keys()
 
 
-def _fonts(folder: Path, *, of_machine: bool) -> typst.Fonts:
-    """Offer typst's own fonts and the one that matplotlib measured the figures in.
+def _fonts(folder: Path) -> str:
+    """Put the font that matplotlib measured the figures in into a folder, for typst beside its own.
 
     Not the whole folder of matplotlib: its last-resort font would replace every label with one unknown letter.
     """
     for name in FIGURE_FONTS:
         shutil.copy(FONT_FOLDER / name, folder)
-    return typst.Fonts(include_system_fonts=of_machine, font_paths=[folder])
+    return str(folder)
 
 
 def document_json(document: Document) -> dict[str, Any]:

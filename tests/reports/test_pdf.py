@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import shutil
 import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typst
 
 from reports.content import build_document
 from reports.document import Bullets, Cell, Column, Document, Figure, Group, Notice, Paragraph, Table
@@ -143,7 +144,7 @@ def test_a_table_too_wide_for_the_page_still_keeps_within_it(document: Document)
 
 def test_a_broken_template_would_be_noticed(document: Document, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reports.pdf.document_json", lambda _: {"title": "no sections"})
-    with pytest.raises(typst.TypstError):
+    with pytest.raises(subprocess.CalledProcessError):
         render_pdf(document)
 
 
@@ -168,3 +169,13 @@ def test_write_report_writes_what_is_asked(make_run: Callable[..., Any]) -> None
     assert not (made.path / "report.html").exists()
     assert (made.path / "figures" / "roc.svg").is_file()
     assert written[0].read_bytes().startswith(b"%PDF-")
+
+
+def test_typst_stays_out_of_the_process_that_asks_for_the_file(document: Document) -> None:
+    # What typst has laid out once stays in memory: hundreds of MiB a report.
+    code = (
+        "import pickle, sys; from reports.pdf import render_pdf; "
+        "render_pdf(pickle.load(sys.stdin.buffer)); print('typst' in sys.modules)"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(document), capture_output=True, check=True)
+    assert answer.stdout.strip() == b"False"
