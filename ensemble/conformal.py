@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cv_folds.arrays import BoolArray, FloatArray, IntArray, StrArray
+from ensemble.lesion_quantile import lesion_quantile
 from ensemble.settings import SetMethod
 
 
@@ -21,6 +22,11 @@ class PredictionSets:
     """Share of images, each lesion counting once, whose set shall hold the true class."""
     thresholds: tuple[float, ...]
     """Largest ``1 - probability`` of each class in the set; 1 where there are too few lesions to exclude it."""
+
+    @property
+    def never_excluded(self) -> BoolArray:
+        """(n_classes,) which classes had too few lesions for a threshold, so that they are in every set."""
+        return np.array(self.thresholds) >= 1
 
     def members(self, probabilities: FloatArray) -> BoolArray:
         """Return which classes are in the set of each row.
@@ -89,9 +95,5 @@ def calibrate_sets(
 
 def _threshold(scores: FloatArray, groups: StrArray, coverage: float) -> float:
     """Return the least score that covers enough lesions; 1 when there are too few of them."""
-    _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    order = np.argsort(scores, kind="stable")
-    covered = np.cumsum(1 / sizes[group[order]])
-    # The slack keeps a sum like 0.1 + 0.2 from falling short of the rank that it equals.
-    reached = np.flatnonzero(covered >= coverage * (len(sizes) + 1) - 1e-9)
-    return float(scores[order[reached[0]]]) if len(reached) else 1.0
+    threshold = lesion_quantile(scores, groups, coverage)
+    return 1.0 if threshold is None else threshold

@@ -180,7 +180,7 @@ def fit_outliers(oof: OutOfFold, distances: PooledDistances | None, *, share: fl
     A new image has the members of all folds, and the mean over the folds varies less than the value of one fold that
     the limits come from: of new lesions like those of the training, somewhat fewer than `share` are warned of.
     """
-    spread = limit_of(_spread(oof), oof.groups, share) if len(oof.backbones) > 1 else None
+    spread = limit_of(spread_of_fold(oof), oof.groups, share) if len(oof.backbones) > 1 else None
     if distances is None:
         return OutlierRule(scales={}, distance=None, spread=spread)
     assert distances.backbones == oof.backbones
@@ -188,7 +188,8 @@ def fit_outliers(oof: OutOfFold, distances: PooledDistances | None, *, share: fl
     return OutlierRule(scales=found.scales, distance=limit_of(found.distances, oof.groups, share), spread=spread)
 
 
-def _spread(oof: OutOfFold) -> FloatArray:
+def spread_of_fold(oof: OutOfFold) -> FloatArray:
+    """Return the (n,) spread of the members that had not seen an image, in nats; 0 with one backbone."""
     return spread_within_folds(oof.logits[:, None, None])
 
 

@@ -25,6 +25,7 @@ from ensemble.bundle import write_bundle
 from ensemble.crossfit import cross_fit
 from ensemble.decisions import read_costs
 from ensemble.deployed import Deployed, fit_deployed
+from ensemble.held_out_warnings import WARNINGS_FILE
 from ensemble.holdout import fit_on_validation, predict_test_part
 from ensemble.manifest import Preprocessing, TrainingData
 from ensemble.nested import nested_predictions
@@ -33,7 +34,7 @@ from ensemble.record import ENSEMBLE_FILE, EnsembleRecord
 from hamcv.arms import Division, jobs_of, jobs_of_arm, jobs_of_main, jobs_of_pairs, read_divisions
 from hamcv.config import RunConfig, amend_ensemble, read_config
 from hamcv.evaluation import METRICS_FILE, NESTED_FILE, PREDICTIONS_FILE, UNCALIBRATED_FILE, score
-from hamcv.outlier_limits import gauge_files, outlier_limits
+from hamcv.outlier_limits import gauge_files, held_out_warnings, outlier_limits
 from hamcv.run_folder import CONFIG_FILE, hold
 from reports.results import Evaluation
 from reports.run_folder import RunRecord, read_record
@@ -99,6 +100,7 @@ def combine(
         for division in divisions[1:]:
             _combine_arm(run, config, division)
         _combine_nested(run, config, divisions[0])
+        held_out_warnings(run, config, divisions[0]).write_csv(run / WARNINGS_FILE)
     with stage("evaluate"):
         predictions, evaluation = score(run, config, demo=data.demo)
     files = [run / METRICS_FILE]

@@ -14,6 +14,7 @@ from cv_folds.errors import UsageError
 from cv_folds.files import write_json
 from cv_folds.leakage import Audit
 from ensemble.combiners import COMBINERS
+from ensemble.held_out_warnings import WARNINGS_FILE, HeldOutWarnings
 from ensemble.predictions import ModelKind, Predictions
 from ensemble.record import ENSEMBLE_FILE, EnsembleRecord
 from hamcv.arms import arms_of
@@ -28,6 +29,8 @@ from reports.repeats import spread_over_repeats
 from reports.results import Evaluation, Inflation, Nested, Repeats
 from reports.run_folder import RunRecord, read_record, refuse_failed_jobs
 from reports.set_coverage import measure_sets
+from reports.uncertainty import WarningShares
+from reports.warning_shares import measure_warnings
 from reports.write import write_report
 
 PREDICTIONS_FILE = "predictions.csv"
@@ -76,6 +79,7 @@ def score(run: Path, config: RunConfig, *, demo: bool) -> tuple[Predictions, Eva
             resamples=config.report.resamples,
             generator=generator,
         ),
+        warnings=_warnings(run, config, predictions),
     )
     write_json(run / METRICS_FILE, evaluation.to_json())
     return predictions, evaluation
@@ -90,6 +94,19 @@ def _effects(run: Path, config: RunConfig, predictions: Predictions) -> Effects:
         costs=None if record.costs is None else frozen(record.costs),
         resamples=config.report.resamples,
         # A generator of its own in the same state: the resamples are those of the scores.
+        generator=np.random.default_rng(config.seed),
+    )
+
+
+def _warnings(run: Path, config: RunConfig, predictions: Predictions) -> WarningShares | None:
+    if not (path := run / WARNINGS_FILE).is_file():
+        return None
+    return measure_warnings(
+        predictions,
+        HeldOutWarnings.read_csv(path),
+        config.ensemble.deployed,
+        aimed=config.ensemble.outlier_share,
+        resamples=config.report.resamples,
         generator=np.random.default_rng(config.seed),
     )
 

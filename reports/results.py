@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cv_folds.leakage import Leakage
 from ensemble.predictions import ModelKind
-from ensemble.settings import SetMethod
 
 if TYPE_CHECKING:
     # All are made of the estimates below.
     from reports.effects import Effects
     from reports.families import Family
     from reports.levels import Levels
+    from reports.uncertainty import SetCoverage, WarningShares
 
 _SCORED_ON = {
     "holdout": "the images of the test part",
@@ -170,54 +170,6 @@ class Nested:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SetScores:
-    """What the sets of one method are like; every lesion counts once."""
-
-    coverage: Estimate
-    """Share of lesions whose images' sets hold the true class."""
-    size: Estimate
-    """Mean number of classes in a set."""
-    single: Estimate
-    """Share of sets with one class only."""
-    per_class: Mapping[str, Estimate]
-    """Class name to the coverage of its lesions."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the form used in ``metrics.json``."""
-        return {
-            "coverage": self.coverage.to_json(),
-            "size": self.size.to_json(),
-            "single": self.single.to_json(),
-            "per_class": {name: estimate.to_json() for name, estimate in self.per_class.items()},
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class SetCoverage:
-    """The prediction sets of the deployed ensemble, by both methods."""
-
-    model: str
-    """Whose probabilities the sets are made of."""
-    aimed: float
-    """The coverage that the thresholds are set for."""
-    deployed: SetMethod
-    """The method that the predictor uses."""
-    methods: Mapping[SetMethod, SetScores]
-    """What was measured."""
-    elsewhere: bool = False
-    """Whether these are the predictor's own sets on images from elsewhere, not those of other folds."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the form used in ``metrics.json``."""
-        return {
-            "model": self.model,
-            "aimed": self.aimed,
-            "deployed": self.deployed,
-            "methods": {method: scores.to_json() for method, scores in self.methods.items()},
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """All scores of a run, computed once; every page and picture reads from here."""
 
@@ -249,6 +201,8 @@ class Evaluation:
     """The nested estimates of the ensembles; None when they were not made."""
     prediction_sets: SetCoverage | None = None
     """How good the prediction sets are; None when no other fold could calibrate them."""
+    warnings: WarningShares | None = None
+    """How often held-out images are warned of; None when the run was combined by a version without warnings."""
     effects: Effects | None = None
     """What calibration and decision rules do to the scores; None where there is nothing to compare with."""
 
@@ -299,6 +253,8 @@ class Evaluation:
             content["nested"] = _by_metric(self.nested.models)
         if self.prediction_sets is not None:
             content["prediction_sets"] = self.prediction_sets.to_json()
+        if self.warnings is not None:
+            content["warnings"] = self.warnings.to_json()
         return content
 
 

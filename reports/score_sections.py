@@ -16,6 +16,7 @@ from reports.figures.style import ModelLook
 from reports.results import Evaluation
 from reports.set_tables import sets_table, sets_text
 from reports.tests_table import table_of_tests
+from reports.warning_tables import warnings_table, warnings_text
 from reports.wording import metric_label
 
 Looks = Mapping[str, ModelLook]
@@ -122,6 +123,7 @@ def calibration(curves: Curves, evaluation: Evaluation, looks: Looks) -> Section
             reliability_figure(curves, evaluation, looks),
             *(class_reliability_figure(curves, evaluation, looks[name], name) for name in in_detail),
             *((sets_text(sets), sets_table(sets)) if (sets := evaluation.prediction_sets) is not None else ()),
+            *((warnings_text(found), warnings_table(found)) if (found := evaluation.warnings) is not None else ()),
         ),
     )
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from reports.document import Cell, Column, Paragraph, Table
-from reports.results import SetCoverage
 from reports.score_tables import estimate_cell
+from reports.uncertainty import SetCoverage, SetScores
 from reports.wording import percent
 
 _NAMES = {"lac": "one threshold for all classes", "class_conditional": "a threshold for each class"}
@@ -44,7 +44,7 @@ def sets_table(sets: SetCoverage) -> Table:
         ),
         rows=tuple(
             (
-                Cell(text=_NAMES[method]),
+                Cell(text=_NAMES[method], note=_never_excluded(scores)),
                 estimate_cell(scores.coverage),
                 estimate_cell(scores.size),
                 estimate_cell(scores.single),
@@ -53,3 +53,9 @@ def sets_table(sets: SetCoverage) -> Table:
             for method, scores in sets.methods.items()
         ),
     )
+
+
+def _never_excluded(scores: SetScores) -> str | None:
+    if not scores.never_excluded:
+        return None
+    return f"too few lesions for a threshold, so that no set is without it: {', '.join(scores.never_excluded)}"

@@ -25,6 +25,9 @@ FEATURES_FILE, APPEARANCE_FILE = "features.safetensors", "appearance.safetensors
 DISTANCES_FILE = "distances.npz"
 """How far from these distributions the held-out images lie."""
 
+DEPLOYED_FILES = frozenset({MODEL_FILE, FEATURES_FILE, APPEARANCE_FILE})
+"""What only the predictor needs."""
+
 OTHER_FILES = frozenset({VALIDATION_FILE, FEATURES_FILE, APPEARANCE_FILE, DISTANCES_FILE})
 """Files that not every job leaves."""
 
@@ -107,14 +110,14 @@ def verified_record(folder: Path, *, weights: bool = True) -> JobRecord | None:
     folder : Path
         Of the job.
     weights : bool
-        Without, the model's weights may be missing; if they are there, they must be those of the record.
+        Without, `DEPLOYED_FILES` may be missing; those that are there must be those of the record.
     """
     record = read_record(folder)
     if record is None or record.files.keys() - OTHER_FILES != set(RESULT_FILES):
         return None
     for name, checksum in record.files.items():
         path = folder / name
-        if name == MODEL_FILE and not weights and not path.exists():
+        if name in DEPLOYED_FILES and not weights and not path.exists():
             continue
         if not path.is_file() or sha256(path) != checksum:
             return None

@@ -11,6 +11,8 @@ from torch import nn
 
 from cv_folds.arrays import frozen
 from cv_folds.out_of_fold import OutOfFold
+from cv_folds.training.familiarity import FoldDistances
+from ensemble.pooled_distances import PooledDistances, pool_distances
 
 CLASSES = ("akiec", "mel", "nv")
 BACKBONES = ("tiny_wide", "tiny_thin")
@@ -65,3 +67,31 @@ def write_members(folder: Path) -> dict[tuple[str, int], Path]:
             files[backbone, fold] = folder / f"{backbone}-{fold}.safetensors"
             save_file({key: value * 3 for key, value in network.state_dict().items()}, files[backbone, fold])
     return files
+
+
+def distances_of(oof: OutOfFold, seed: int) -> list[FoldDistances]:
+    """Images of a lesion lie about equally far; members differ in scale; in no order."""
+    rng = np.random.default_rng(seed)
+    _, lesion = np.unique(oof.groups, return_inverse=True)
+    unusual = rng.normal(size=lesion.max() + 1)[lesion] + 0.3 * rng.normal(size=len(lesion))
+    parts = []
+    for fold in np.unique(oof.folds).tolist():
+        for column, backbone in enumerate(oof.backbones):
+            rows = rng.permutation(np.flatnonzero(oof.folds == fold))
+            features, appearance = (
+                np.exp((1 + column) * (unusual[rows] + rng.normal(size=len(rows))) + fold) for _ in range(2)
+            )
+            parts.append(
+                FoldDistances(
+                    backbone=backbone,
+                    fold=fold,
+                    image_ids=frozen(oof.image_ids[rows]),
+                    features=frozen(features),
+                    appearance=frozen(appearance),
+                )
+            )
+    return parts
+
+
+def pooled(oof: OutOfFold, seed: int = 0) -> PooledDistances:
+    return pool_distances(distances_of(oof, seed), oof.backbones)

@@ -122,6 +122,7 @@ def test_a_class_with_too_few_lesions_is_never_excluded():
     sets = calibrate_sets(rows, labels, np.arange(60).astype(str), coverage=0.95, method="class_conditional")
     assert sets.thresholds[0] < 1
     assert sets.thresholds[1:] == (1.0, 1.0)
+    assert sets.never_excluded.tolist() == [False, True, True]
     assert sets.members(rows)[:, 1:].all()
 
 

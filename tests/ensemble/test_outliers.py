@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from ensemble_samples import synthetic_oof
+from ensemble_samples import distances_of, pooled, synthetic_oof
 from scipy.stats import zscore
 
 from cv_folds.arrays import frozen
@@ -17,34 +17,6 @@ from ensemble.disagreement import spread_of
 from ensemble.lesion_quantile import lesion_quantile
 from ensemble.outliers import Limit, OutlierRule, fit_outliers, limit_of
 from ensemble.pooled_distances import PooledDistances, pool_distances
-
-
-def distances_of(oof: OutOfFold, seed: int) -> list[FoldDistances]:
-    """Images of a lesion lie about equally far; members differ in scale; in no order."""
-    rng = np.random.default_rng(seed)
-    _, lesion = np.unique(oof.groups, return_inverse=True)
-    unusual = rng.normal(size=lesion.max() + 1)[lesion] + 0.3 * rng.normal(size=len(lesion))
-    parts = []
-    for fold in np.unique(oof.folds).tolist():
-        for column, backbone in enumerate(oof.backbones):
-            rows = rng.permutation(np.flatnonzero(oof.folds == fold))
-            features, appearance = (
-                np.exp((1 + column) * (unusual[rows] + rng.normal(size=len(rows))) + fold) for _ in range(2)
-            )
-            parts.append(
-                FoldDistances(
-                    backbone=backbone,
-                    fold=fold,
-                    image_ids=frozen(oof.image_ids[rows]),
-                    features=frozen(features),
-                    appearance=frozen(appearance),
-                )
-            )
-    return parts
-
-
-def pooled(oof: OutOfFold, seed: int = 0) -> PooledDistances:
-    return pool_distances(distances_of(oof, seed), oof.backbones)
 
 
 @pytest.mark.parametrize("n", [3, 20, 99, 250])

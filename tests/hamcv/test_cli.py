@@ -249,13 +249,13 @@ def test_a_run_without_weights_is_finished_but_for_its_predictor(hamcv: Hamcv, t
     for name in ("config.toml", "run.json", "folds.csv", "metadata.csv", "audit.json"):
         out.mkdir(exist_ok=True)
         shutil.copy(tiny_run / name, out / name)
-    shutil.copytree(tiny_run / "jobs", out / "jobs", ignore=shutil.ignore_patterns("model.safetensors"))
+    shutil.copytree(tiny_run / "jobs", out / "jobs", ignore=shutil.ignore_patterns("*.safetensors"))
     screen = hamcv("ensemble", out)
     assert screen.code == 0, screen.err
     assert "weights of all 6 jobs" in screen.err
     assert len(screen.err.splitlines()) == 1
     assert not (out / "predictor").exists()
-    for name in ("predictions.csv", "metrics.json"):
+    for name in ("predictions.csv", "metrics.json", "warnings.csv"):
         assert (out / name).read_bytes() == (tiny_run / name).read_bytes(), name
     assert hamcv("report", out).code == 0
     assert (out / "report.pdf").read_bytes().startswith(b"%PDF")

@@ -70,6 +70,7 @@ def test_values_are_means_over_lesions_of_sets_that_other_folds_calibrated() -> 
         assert found.coverage.low < found.coverage.value < found.coverage.high
         assert found.per_class["c"].value is None
         assert found.per_class["c"].reason == "no image of this class"
+        assert found.never_excluded == (("c",) if method == "class_conditional" else ())
 
 
 def test_one_fold_cannot_calibrate_itself() -> None:
@@ -89,4 +90,9 @@ def test_the_json_and_the_table_say_the_same() -> None:
     form = json.loads(json.dumps(sets.to_json()))
     table = sets_table(sets)
     assert [row[1].value for row in table.rows] == [form["methods"][name]["coverage"]["value"] for name in SET_METHODS]
+    assert form["methods"]["class_conditional"]["never_excluded"] == ["c"]
+    assert [row[0].note for row in table.rows] == [
+        None,
+        "too few lesions for a threshold, so that no set is without it: c",
+    ]
     assert "80 %" in sets_text(sets).text
