@@ -21,13 +21,14 @@ from cv_folds.files import write_text
 from cv_folds.images import DECODER
 from cv_folds.near_duplicates.candidates import find_candidates
 from cv_folds.near_duplicates.collection import collect
+from cv_folds.near_duplicates.constants import constants
 from cv_folds.near_duplicates.evidence import Evidence, gather_evidence
 from cv_folds.near_duplicates.features import one_thread_a_call
 from cv_folds.near_duplicates.score import CONFIRMED, DOUBTFUL, FARTHEST_MIDDLES, log_odds, probability
 from cv_folds.near_duplicates.settings import SearchSettings
 
 ALGORITHM = 1
-"""Raised with every change that can alter the result."""
+"""Raised with every change that can alter the result, unless it is one of a constant."""
 
 
 class OnStep(Protocol):
@@ -235,7 +236,7 @@ def _counter(on_step: OnStep, stage: str, total: int) -> Callable[[], object]:
 def search_key(datasets: Sequence[LesionDataset], settings: SearchSettings) -> str:
     """Return what names the result of a search over these images in the cache."""
     fingerprints = (dataset.fingerprint for dataset in datasets)
-    parts = (*fingerprints, settings.model_dump_json(), DECODER, cv2.__version__, str(ALGORITHM))
+    parts = (*fingerprints, settings.model_dump_json(), constants(), DECODER, cv2.__version__, str(ALGORITHM))
     digest = hashlib.sha256("\x1f".join(parts).encode())
     for path in (path for dataset in datasets for path in dataset.paths):
         # A file that vanished since the metadata were read is reported when it is decoded.

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ from near_duplicate_samples import HEIGHT, WIDTH, dataset_of, skin, view, with_h
 from PIL import Image
 
 from cv_folds.errors import DataError
+from cv_folds.near_duplicates import alignment, features, motion, overlay, score
 from cv_folds.near_duplicates import search as search_module
+from cv_folds.near_duplicates.constants import constants
 from cv_folds.near_duplicates.search import FoundPair, near_duplicates, search
 from cv_folds.near_duplicates.settings import SearchSettings
 
@@ -172,6 +176,38 @@ class TestCache:
         os.utime(dataset.paths[0], (1, 1))
         near_duplicates(dataset, root=tmp_path, workers=1)
         assert len(searched) == 3
+
+    @pytest.mark.parametrize(
+        ("module", "name", "value"),
+        [
+            (score, "INTERCEPT", -11.0),
+            (score, "WEIGHTS", (4.1, -0.72, 1.67, 4.47, 4.3)),
+            (score, "CONFIRMED", 3.5),
+            (score, "FARTHEST_MIDDLES", 0.6),
+            (overlay, "SCALES", (1.0, 2.0, 5.0)),
+            (alignment, "RATIO", 0.9),
+            (motion, "REACH", 5.0),
+            (features, "TOO_FAR", 0.0),
+        ],
+    )
+    def test_the_result_of_other_constants_is_not_taken(self, dataset, tmp_path, monkeypatch, module, name, value):
+        near_duplicates(dataset, root=tmp_path, workers=1)
+        searched = []
+        monkeypatch.setattr(search_module, "search", lambda *_, **__: searched.append(1) or ())
+        near_duplicates(dataset, root=tmp_path, workers=1)
+        assert searched == []
+        monkeypatch.setattr(module, name, value)
+        near_duplicates(dataset, root=tmp_path, workers=1)
+        assert searched == [1]
+
+    def test_every_constant_of_the_modules_of_the_search_is_in_the_key(self):
+        said = constants()
+        home = Path(search_module.__file__).parent
+        told_apart_otherwise = {"search", "across", "decisions", "settings", "constants", "__init__"}
+        for file in sorted(home.glob("*.py")):
+            if file.stem not in told_apart_otherwise:
+                for name in re.findall(r"^([A-Z][A-Z_]*) = ", file.read_text(encoding="utf-8"), re.MULTILINE):
+                    assert f"{file.stem}.{name} = " in said
 
     def test_a_damaged_file_is_written_again(self, dataset, tmp_path):
         first = near_duplicates(dataset, root=tmp_path, workers=1)
