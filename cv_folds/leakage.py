@@ -113,12 +113,12 @@ def identical_images(dataset: LesionDataset) -> tuple[ImagePair, ...]:
     Returns
     -------
     tuple of ImagePair
-        Chained: of three identical images, the first with the second and the second with the third.
+        Each of several identical images with the first of another lesion id, so that the pairs connect them all.
 
     Raises
     ------
     DataError
-        When identical images have different diagnoses: with every such pair, chained likewise.
+        When identical images have different diagnoses: with every such pair of neighbours in the order of the data.
     """
     by_size: dict[int, list[int]] = {}
     for row, path in enumerate(dataset.paths):
@@ -126,12 +126,11 @@ def identical_images(dataset: LesionDataset) -> tuple[ImagePair, ...]:
     by_content: dict[str, list[int]] = {}
     for row in sorted(row for rows in by_size.values() if len(rows) > 1 for row in rows):
         by_content.setdefault(sha256(dataset.paths[row]), []).append(row)
-    pairs = [pair for rows in by_content.values() for pair in pairwise(rows)]
     images, lesions = dataset.image_ids.tolist(), dataset.lesion_ids.tolist()
     diagnoses = [dataset.classes[label] for label in dataset.labels.tolist()]
     contradictions = [
         f"{images[a]} (lesion {lesions[a]}) is {diagnoses[a]} but {images[b]} (lesion {lesions[b]}) is {diagnoses[b]}"
-        for a, b in sorted(pairs)
+        for a, b in sorted(pair for rows in by_content.values() for pair in pairwise(rows))
         if diagnoses[a] != diagnoses[b]
     ]
     if contradictions:
@@ -141,9 +140,18 @@ def identical_images(dataset: LesionDataset) -> tuple[ImagePair, ...]:
         )
     return tuple(
         ImagePair(image_a=images[a], image_b=images[b], lesion_a=lesions[a], lesion_b=lesions[b], score=1.0)
-        for a, b in pairs
-        if lesions[a] != lesions[b]
+        for rows in by_content.values()
+        for a, b in _across(rows, lesions)
     )
+
+
+def _across(rows: Sequence[int], lesions: Sequence[str]) -> list[tuple[int, int]]:
+    """Pair each row with the first that has another lesion, none twice."""
+    other = next((row for row in rows if lesions[row] != lesions[rows[0]]), None)
+    if other is None:
+        return []
+    pairs = ((rows[0] if lesions[row] != lesions[rows[0]] else other, row) for row in rows)
+    return sorted({(min(pair), max(pair)) for pair in pairs})
 
 
 def merge_groups(lesion_ids: StrArray, pairs: Sequence[ImagePair]) -> StrArray:

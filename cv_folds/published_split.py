@@ -7,16 +7,19 @@ or test, or 1 and 0; or a column a part or fold that lists image ids).
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cv_folds.errors import DataError
 from cv_folds.fold_file import FOLD_COLUMNS
+from cv_folds.split_cells import YES, fold_number, is_flag, is_fold, is_part, refuse_others, share_of
 from cv_folds.split_table import ROLES, Role, SplitTable, column_named, id_columns, image_name, read_split_table
 
-_YES, _NO = frozenset({"1", "1.0", "true", "yes"}), frozenset({"0", "0.0", "false", "no"})
 _MOST_FOLDS = 100
+_ENOUGH = 0.5
+"""Share of its filled cells that must name a part for a column of any name to hold parts."""
+_A_PART, _A_FOLD = "a part (train, validation or test)", "the number of a fold"
 _FILL_WORDS = frozenset({"is", "in", "id", "ids", "image", "images"})
 
 
@@ -138,7 +141,12 @@ def _from_lists(table: SplitTable, columns: Sequence[str]) -> tuple[str, _Parts]
     roles = {name: _role_in_name(name) for name in columns}
     parts = _Parts()
     if all(role is None for role, _ in roles.values()):
-        _add_folds(parts, [(name, image) for name in columns for image in inside[name]])
+        if strange := [name for name in columns if not re.search(r"\d", name)]:
+            raise DataError(
+                f"{table.path}: the columns {', '.join(columns)} list images, but {', '.join(strange)} names no part "
+                "such as train or test and no fold such as fold_1; rename or remove it"
+            )
+        _add_folds(parts, columns, [(place, image) for place, name in enumerate(columns) for image in inside[name]])
         return f"the columns {', '.join(columns)} list the images of a fold each", parts
     for name, (role, partition) in roles.items():
         if role is None:
@@ -152,19 +160,21 @@ def _from_rows(table: SplitTable, images: str, named: Sequence[str], ones: Role 
     """Read a table with an image a row."""
     ids = [image_name(cell) for cell in table.cells(images)]
     others = named or [name for name in table.columns if name != images]
-    words = [name for name in others if _all_in(table.cells(name), ROLES)]
-    folds = [name for name in others if name not in words and (named or _is_fold_column(table, name))]
-    flags = [name for name in folds if _all_in(table.cells(name), _YES | _NO)]
+    meant = {name for name in others if named or _is_fold_column(table, name)}
+    words = [name for name in others if _holds_parts(table, name, meant=name in meant)]
+    folds = [name for name in others if name in meant and name not in words]
+    if len(folds) > 1:
+        # Of several, those that hold no fold at all are no candidates: a "set" that names a hospital.
+        folds = [name for name in folds if share_of(table, name, lambda cell: is_fold(cell) or is_flag(cell))]
+    flags = [name for name in folds if share_of(table, name, is_flag) == 1]
     if len(words) == 1 and len(folds) == 1 and len(set(ids)) < len(ids):
         return _by_fold_and_part(table, ids, folds[0], words[0])
     if words:
         return _by_words(table, ids, words)
     if len(folds) == 1 and (flags != folds or _is_exactly_fold(folds[0])):
-        parts = _Parts()
-        _add_folds(parts, [(cell, image) for cell, image in zip(table.cells(folds[0]), ids, strict=True) if cell])
-        return f"column {folds[0]} holds the fold in which an image is tested", parts
-    if flags and flags == folds:
-        return _by_flags(table, ids, flags, ones)
+        return _by_fold(table, ids, folds[0])
+    if folds and all(share_of(table, name, is_flag) >= _ENOUGH for name in folds):
+        return _by_flags(table, ids, folds, ones)
     found = f"{', '.join(folds)} could all be meant" if folds else "none looks like it"
     raise DataError(
         f"{table.path}: which column holds the fold or the part (train, validation, test)? Of "
@@ -172,9 +182,25 @@ def _from_rows(table: SplitTable, images: str, named: Sequence[str], ones: Role 
     )
 
 
+def _by_fold(table: SplitTable, ids: Sequence[str], column: str) -> tuple[str, _Parts]:
+    refuse_others(table, column, is_fold, _A_FOLD)
+    parts = _Parts()
+    # A fold is told by its number, however it is spelt in other rows, and called as it is spelt first.
+    names: dict[int, str] = {}
+    rows = []
+    for cell, image in zip(table.cells(column), ids, strict=True):
+        if (number := fold_number(cell)) is not None:
+            names.setdefault(number, cell)
+            rows.append((number, image))
+    numbers = sorted(names)
+    _add_folds(parts, [names[number] for number in numbers], [(numbers.index(number), image) for number, image in rows])
+    return f"column {column} holds the fold in which an image is tested", parts
+
+
 def _by_words(table: SplitTable, ids: Sequence[str], columns: Sequence[str]) -> tuple[str, _Parts]:
     parts = _Parts()
     for name in columns:
+        refuse_others(table, name, is_part, _A_PART)
         for cell, image in zip(table.cells(name), ids, strict=True):
             if cell:
                 parts.add(name if len(columns) > 1 else "", ROLES[cell.lower()], image)
@@ -183,6 +209,8 @@ def _by_words(table: SplitTable, ids: Sequence[str], columns: Sequence[str]) -> 
 
 
 def _by_fold_and_part(table: SplitTable, ids: Sequence[str], fold: str, part: str) -> tuple[str, _Parts]:
+    refuse_others(table, fold, is_fold, _A_FOLD)
+    refuse_others(table, part, is_part, _A_PART)
     parts = _Parts()
     for number, word, image in zip(table.cells(fold), table.cells(part), ids, strict=True):
         if number and word:
@@ -191,9 +219,11 @@ def _by_fold_and_part(table: SplitTable, ids: Sequence[str], fold: str, part: st
 
 
 def _by_flags(table: SplitTable, ids: Sequence[str], columns: Sequence[str], ones: Role | None) -> tuple[str, _Parts]:
+    for name in columns:
+        refuse_others(table, name, is_flag, "1 or 0")
     parts = _Parts()
     roles = {name: _role_in_name(name) for name in columns}
-    flags = {name: [cell.lower() in _YES for cell in table.cells(name)] for name in columns}
+    flags = {name: [cell.lower() in YES for cell in table.cells(name)] for name in columns}
     if len({role for role, _ in roles.values()} - {None}) > 1:
         for name, (role, partition) in roles.items():
             if role is not None:
@@ -222,11 +252,11 @@ def _meaning_of_ones(table: SplitTable, flags: Sequence[Sequence[bool]], named: 
     raise DataError(f"{table.path}: does a 1 mean that an image is tested or trained on? The table does not tell")
 
 
-def _add_folds(parts: _Parts, rows: Sequence[tuple[str, str]]) -> None:
-    """Make of (fold, image) rows one training a fold, tested on it and trained on the others."""
-    for fold in sorted({fold for fold, _ in rows}, key=lambda name: (len(name), name)):
+def _add_folds(parts: _Parts, names: Sequence[str], rows: Sequence[tuple[int, str]]) -> None:
+    """Make of rows, each a place in `names` and an image, a training a fold: tested on it and trained on the others."""
+    for place, name in enumerate(names):
         for other, image in rows:
-            parts.add(fold, "test" if other == fold else "train", image)
+            parts.add(name, "test" if other == place else "train", image)
 
 
 def _role_in_name(name: str) -> tuple[Role | None, str]:
@@ -235,6 +265,12 @@ def _role_in_name(name: str) -> tuple[Role | None, str]:
     role = next((ROLES[token] for token in tokens if token in ROLES), None)
     rest = [token for token in tokens if token not in ROLES and token not in _FILL_WORDS]
     return role, " ".join(rest)
+
+
+def _holds_parts(table: SplitTable, name: str, *, meant: bool) -> bool:
+    """Tell whether a column is one of parts; in one that is `meant`, a single word for a part tells."""
+    parts = share_of(table, name, is_part)
+    return parts > 0 and parts >= (share_of(table, name, is_fold) if meant else _ENOUGH)
 
 
 def _is_fold_column(table: SplitTable, name: str) -> bool:
@@ -247,8 +283,3 @@ def _is_fold_column(table: SplitTable, name: str) -> bool:
 def _is_exactly_fold(name: str) -> bool:
     tokens = "".join(re.findall(r"[a-z]+", name.lower()))
     return tokens in {column.replace("_", "") for column in FOLD_COLUMNS} and not re.search(r"\d", name)
-
-
-def _all_in(cells: Iterable[str], words: Mapping[str, object] | Collection[str]) -> bool:
-    filled = {cell.lower() for cell in cells if cell}
-    return bool(filled) and all(cell in words for cell in filled)

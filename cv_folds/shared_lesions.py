@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cv_folds.alike_images import alike_images
 from cv_folds.arrays import StrArray
 from cv_folds.data.dataset import LesionDataset
 from cv_folds.disjoint_sets import DisjointSets
 from cv_folds.leakage import AuditCheck, ImagePair, identical_images, merge_groups
 from cv_folds.near_duplicates.decisions import Decisions, ordered
 from cv_folds.near_duplicates.search import FoundPair, OnStep, near_duplicates
+from cv_folds.rejected_pairs import check_rejected
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +27,9 @@ class SharedLesions:
     others, and all that a person accepted."""
     doubtful: tuple[ImagePair, ...]
     """Pairs that were left apart, for a person to look at; none of lesions that are together anyway."""
+    alike: Mapping[str, frozenset[str]]
+    """Image id to all images that are identical or confirmed or accepted as near-duplicates, itself among them, for
+    images that have any under another lesion id; not only one pair of two lesions."""
     found: tuple[FoundPair, ...]
     """All that the search found, for the contact sheets; empty when it was not made."""
     checks: tuple[AuditCheck, ...]
@@ -109,6 +114,12 @@ def join_lesions(
         ]
         for verdict in ("confirmed", "doubtful")
     }
+    apart = {describe.both_lesions(images) for images in decisions.rejected if describe.across(images)}
+    near = [
+        images
+        for images, pair in by_images.items()
+        if pair.verdict == "confirmed" and describe.both_lesions(images) not in apart
+    ]
     confirmed = candidates["confirmed"]
     merged = (*same_file, *accepted, *confirmed)
     lesions = DisjointSets()
@@ -121,12 +132,16 @@ def join_lesions(
         groups=merge_groups(dataset.lesion_ids, merged),
         merged=merged,
         doubtful=doubtful,
+        alike=alike_images(known, (*near, *((pair.image_a, pair.image_b) for pair in accepted))),
         found=tuple(found),
         checks=(
             _identical(identical),
             _near_duplicates(confirmed, accepted, searched=searched),
             _diagnoses(merged, describe),
             _undecided(doubtful, searched=searched),
+            check_rejected(
+                [images for images in sorted(decisions.rejected) if describe.across(images)], describe.lesions, merged
+            ),
         ),
     )
 

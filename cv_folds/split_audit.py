@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +10,6 @@ from typing import Any, Literal
 from cv_folds.arrays import StrArray
 from cv_folds.data.dataset import LesionDataset
 from cv_folds.errors import DataError
-from cv_folds.leakage import ImagePair
 from cv_folds.published_split import Partition, PublishedSplit, SplitColumns, read_published_split
 
 MOST_EXAMPLES = 10
@@ -29,7 +28,7 @@ class Crossing:
     group: int
     """Images whose lesion, or one merged with it, is; at least `lesion`."""
     near_duplicate: int
-    """Images with a near-duplicate there."""
+    """Images with a near-duplicate of another lesion id there."""
     any: int
     """Images for which one of these holds."""
 
@@ -65,7 +64,8 @@ class SplitAudit:
     n_absent: int
     """Images of the data set that are not in the file."""
     n_near_duplicates: int | None
-    """Pairs of near-duplicates that were looked for; None when near-duplicates were not."""
+    """Images of the data set with a near-duplicate under another lesion id; None when near-duplicates were not searched
+    for."""
     parts: tuple[PartAudit, ...]
     """In the order of the file, validation before test."""
 
@@ -106,7 +106,7 @@ def audit_split(
     split: PublishedSplit,
     dataset: LesionDataset,
     groups: StrArray,
-    near_duplicates: Sequence[ImagePair] | None = None,
+    near_duplicates: Mapping[str, frozenset[str]] | None = None,
 ) -> SplitAudit:
     """Look for images of one lesion on both sides of a split.
 
@@ -118,8 +118,8 @@ def audit_split(
         Whose images the split divides, for the lesion ids and diagnoses.
     groups : (n,) array of str
         Lesions, merged where they are taken for one.
-    near_duplicates : sequence of ImagePair, optional
-        Images that look alike, whatever their groups; None when they were not searched for.
+    near_duplicates : mapping of str to frozenset of str, optional
+        Image id to all that look like it, as in `SharedLesions.alike`; None when they were not searched for.
 
     Returns
     -------
@@ -127,15 +127,11 @@ def audit_split(
         Images that the dataset does not have are counted and left out of everything else.
     """
     images = dataset.image_ids.tolist()
-    alike: dict[str, set[str]] = {}
-    for pair in near_duplicates or ():
-        alike.setdefault(pair.image_a, set()).add(pair.image_b)
-        alike.setdefault(pair.image_b, set()).add(pair.image_a)
     known = _Known(
         lesions=dict(zip(images, dataset.lesion_ids.tolist(), strict=True)),
         groups=dict(zip(images, groups.tolist(), strict=True)),
         diagnoses=dict(zip(images, (dataset.classes[label] for label in dataset.labels.tolist()), strict=True)),
-        alike={image: frozenset(others) for image, others in alike.items()},
+        alike=near_duplicates or {},
     )
     named = split.images
     return SplitAudit(
@@ -154,7 +150,7 @@ def audit_split_file(
     path: Path,
     dataset: LesionDataset,
     groups: StrArray,
-    near_duplicates: Sequence[ImagePair] | None = None,
+    near_duplicates: Mapping[str, frozenset[str]] | None = None,
     *,
     columns: SplitColumns | None = None,
 ) -> SplitAudit:
@@ -192,10 +188,11 @@ def _audit_part(
     groups = {known.groups[name]: name for name in sorted(learned, reverse=True)}
     found: dict[str, _Shared] = {}
     for name in sorted(name for name in images if name in known.lesions):
-        twins = known.alike.get(name, frozenset()) & learned
+        lesion = known.lesions[name]
+        twins = {other for other in known.alike.get(name, frozenset()) & learned if known.lesions[other] != lesion}
         found[name] = _Shared(
             same_image=name if name in learned else None,
-            lesion=lesions.get(known.lesions[name]),
+            lesion=lesions.get(lesion),
             group=groups.get(known.groups[name]),
             near_duplicate=min(twins, default=None),
         )

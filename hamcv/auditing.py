@@ -83,7 +83,7 @@ def audit_data(dataset: LesionDataset, settings: AuditSettings, options: AuditOp
     shared = group(dataset, settings, workers=options.jobs, console=console)
     split = None
     if options.folds is not None:
-        near = shared.merged if settings.near_duplicates else None
+        near = shared.alike if settings.near_duplicates else None
         split = audit_split_file(options.folds, dataset, shared.groups, near, columns=options.columns)
     files = () if options.out is None else _write(dataset, shared, split, options.out)
     return DataAudit(dataset=dataset, shared=shared, split=split, files=files)

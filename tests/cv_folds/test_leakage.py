@@ -10,6 +10,7 @@ from cv_folds_samples import image_row, small_folds
 
 from cv_folds.arrays import frozen
 from cv_folds.data.dataset import build_dataset
+from cv_folds.disjoint_sets import DisjointSets
 from cv_folds.errors import DataError
 from cv_folds.leakage import ImagePair, audit_folds, identical_images, lesions_given, merge_groups
 
@@ -65,6 +66,28 @@ def test_groups_join_exactly_what_identical_images_connect(tmp_path, seed):
             if lesions[a] == lesions[b] or contents[a] == contents[b]:
                 names[a] = names[b] = min(names[a], names[b])
     assert groups.tolist() == names
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_every_image_with_a_copy_under_another_lesion_id_is_in_a_pair(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    lesions = [f"L{index}" for index in rng.integers(0, 6, 24)]
+    contents = rng.integers(0, 8, 24).tolist()
+    pairs = identical_images(dataset_of(tmp_path, lesions, contents))
+    names = [f"image_{index:02d}" for index in range(24)]
+    assert {name for pair in pairs for name in (pair.image_a, pair.image_b)} == {
+        names[a] for a in range(24) if any(contents[a] == contents[b] and lesions[a] != lesions[b] for b in range(24))
+    }
+    # The pairs connect all copies, are of two lesions, and no more than there are copies.
+    linked = DisjointSets()
+    for pair in pairs:
+        assert pair.lesion_a != pair.lesion_b
+        linked.join(pair.image_a, pair.image_b)
+    for content in set(contents):
+        copies = [index for index in range(24) if contents[index] == content]
+        if len({lesions[index] for index in copies}) > 1:
+            assert len({linked.first(names[index]) for index in copies}) == 1
+    assert len({(pair.image_a, pair.image_b) for pair in pairs}) == len(pairs) <= 24
 
 
 def test_no_pairs_leave_the_lesions():

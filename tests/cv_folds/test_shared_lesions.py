@@ -8,7 +8,7 @@ import pytest
 from cv_folds_samples import image_row
 
 from cv_folds.data.dataset import build_dataset
-from cv_folds.leakage import audit_folds
+from cv_folds.leakage import audit_folds, identical_images
 from cv_folds.near_duplicates.decisions import Decisions
 from cv_folds.near_duplicates.search import FoundPair
 from cv_folds.shared_lesions import find_shared_lesions, join_lesions
@@ -72,6 +72,43 @@ def test_of_two_lesions_the_strongest_pair_is_listed_and_names_the_others(tmp_pa
     assert shared.merged[0].why.endswith("; also a and f")
     assert "also" not in shared.merged[1].why
     assert shared.doubtful == ()
+
+
+def test_every_pair_of_images_counts_as_alike_not_only_the_one_that_is_listed(tmp_path):
+    dataset = dataset_of(tmp_path, SIX)
+    found = [pair("a", "e"), pair("b", "e"), pair("a", "f"), pair("b", "f", "doubtful", 0.6), pair("c", "d")]
+    shared = joined(dataset, found, decisions(accepted=[("d", "f")], rejected=[("c", "d")]))
+    assert {image: "".join(sorted(others - {image})) for image, others in shared.alike.items()} == {
+        "a": "ef", "b": "e", "d": "f", "e": "ab", "f": "ad",
+    }  # fmt: skip
+
+
+def test_of_lesions_that_an_identical_or_accepted_pair_joins_the_confirmed_pairs_are_alike_too(tmp_path):
+    lesions = {"a": "A", "b": "A", "c": "B", "d": "B", "e": "C", "f": "C"}
+    dataset = dataset_of(tmp_path, lesions)
+    for name in "ac":
+        (tmp_path / f"{name}.png").write_text("same")
+    shared = join_lesions(
+        dataset, identical_images(dataset), [pair("b", "d"), pair("c", "e")], decisions(accepted=[("d", "f")]),
+        searched=True,
+    )  # fmt: skip
+    assert images(shared.merged) == [("a", "c"), ("d", "f")]
+    assert {image: "".join(sorted(others - {image})) for image, others in shared.alike.items()} == {
+        "a": "ce", "b": "d", "c": "ae", "d": "bf", "e": "ac", "f": "d",
+    }  # fmt: skip
+
+
+def test_a_rejected_pair_that_stands_together_through_a_third_lesion_is_told(tmp_path):
+    dataset = dataset_of(tmp_path, SIX)
+    found = [pair("a", "b"), pair("a", "c"), pair("b", "c")]
+    shared = joined(dataset, found, decisions(rejected=[("a", "b"), ("a", "d")]))
+    assert shared.groups.tolist() == ["A", "A", "A", "D", "E", "E"]
+    check = {check.code: check for check in shared.checks}["L008"]
+    assert check.status == "failed"
+    assert "1 of 2 rejected pairs are in one group all the same: a and b by a with c, b with c." in check.detail
+    assert any(check.detail in words for words in shared.words)
+    apart = joined(dataset, found, decisions(rejected=[("a", "b"), ("a", "c")]))
+    assert {check.code: check.status for check in apart.checks}["L008"] == "passed"
 
 
 def test_a_rejected_pair_joins_nothing_and_is_not_shown_again(tmp_path):
@@ -159,11 +196,14 @@ def statuses(shared):
 def test_the_checks_say_what_was_looked_for(tmp_path):
     dataset = dataset_of(tmp_path, SIX)
     nothing = {"L004": "not_applicable", "L005": "passed", "L006": "not_applicable", "L007": "passed"}
+    nothing |= {"L008": "not_applicable"}
     assert statuses(joined(dataset, [])) == nothing
     unsearched = join_lesions(dataset, (), (), NONE, searched=False)
     assert statuses(unsearched) == nothing | {"L005": "skipped", "L007": "skipped"}
     some = joined(dataset, [pair("a", "b"), pair("c", "d", "doubtful", 0.6)])
-    assert statuses(some) == {"L004": "not_applicable", "L005": "passed", "L006": "passed", "L007": "failed"}
+    assert statuses(some) == {"L004": "not_applicable", "L005": "passed", "L006": "passed", "L007": "failed"} | {
+        "L008": "not_applicable"
+    }
     assert [words.partition("?")[0] for words in some.words] == [
         "Are near-duplicates under different lesion ids kept together",
         "Has every doubtful pair been decided",
@@ -188,7 +228,7 @@ def test_the_audit_of_a_run_holds_all_of_it(tmp_path):
     folds = make_folds(dataset, n_folds=3, seed=0, groups=shared.groups)
     audit_folds(folds, shared.merged, shared.doubtful, shared.checks).write(tmp_path / "audit.json")
     content = json.loads((tmp_path / "audit.json").read_text())
-    assert [check["code"] for check in content["checks"]] == [f"L00{number}" for number in range(1, 8)]
+    assert [check["code"] for check in content["checks"]] == [f"L00{number}" for number in range(1, 9)]
     (merged,), (doubtful,) = content["merged_pairs"], content["doubtful_pairs"]
     assert set(merged) == {"image_a", "image_b", "lesion_a", "lesion_b", "score", "why"}
     assert (doubtful["image_a"], doubtful["lesion_b"], doubtful["score"]) == ("i002", "L003", 0.6)

@@ -8,11 +8,15 @@ import pytest
 from cv_folds_samples import image_row, random_dataset
 from rich.console import Console
 
+from cv_folds.alike_images import alike_images
 from cv_folds.arrays import frozen
 from cv_folds.data.dataset import build_dataset
 from cv_folds.errors import DataError
 from cv_folds.leakage import ImagePair, merge_groups
+from cv_folds.near_duplicates.decisions import Decisions
+from cv_folds.near_duplicates.search import FoundPair
 from cv_folds.published_split import SplitColumns, read_published_split
+from cv_folds.shared_lesions import join_lesions
 from cv_folds.split_audit import audit_split_file
 from cv_folds.splits import make_folds
 from hamcv.split_screen import show_split_audit
@@ -32,6 +36,13 @@ def dataset(tmp_path):
         for name in names
     ]
     return build_dataset(rows, name="letters", root=tmp_path, demo=False)
+
+
+def found_pair(image_a, image_b, score):
+    return FoundPair(
+        image_a=image_a, image_b=image_b, verdict="confirmed", score=score, mirrored=False, degrees=0.0, scale=1.0,
+        inliers=20, possible=50, overlap=0.8, correlation=0.9, matrix=(1, 0, 0, 0, 1, 0),
+    )  # fmt: skip
 
 
 def written(tmp_path, text):
@@ -103,6 +114,57 @@ def test_forms_of_cross_validation(tmp_path, text):
     assert list(understood(tmp_path, text).values()) == FOLDS
 
 
+@pytest.mark.parametrize(
+    ("text", "column", "lines"),
+    [
+        (rows("image_id,split", lambda n: f"{n},{'unused' if n in 'ac' else part_of(n)}"), "split", (7, 9)),
+        (rows("image_id,usage", lambda n: f"{n},{'unused' if n in 'ac' else part_of(n)}"), "usage", (7, 9)),
+        (rows("image_id,fold", lambda n: f"{n},{'unused' if n in 'ac' else FOLD[n]}"), "fold", (7, 9)),
+        (rows("image_id,fold", lambda n: f"{n},{-1 if n == 'h' else FOLD[n]}"), "fold", (2,)),
+        (rows("image_id,fold", lambda n: f"{n},{'test' if n == 'h' else FOLD[n]}"), "fold", (2,)),
+        (rows("image_id,split", lambda n: f"{n},{'1' if n == 'h' else part_of(n)}"), "split", (2,)),
+        (rows("image_id,fold", lambda n: f"{n},{'AB'[n in 'ac']}"), "fold", range(2, 10)),
+        (rows("image,split_1,split_2", lambda n: f"{n},train,{'none' if n == 'h' else part_of(n)}"), "split_2", (2,)),
+        (rows("image,f0_fold,f1_fold", lambda n: f"{n},{'unused' if n == 'g' else int(n in TEST)},0"), "f0_fold", (3,)),
+        (
+            "image,fold,set\n" + "".join(f"{n},{k},{'tr' if k else 'test'}\n" for k in range(3) for n in "ab")
+            + "a,unused,train\nb,0,excluded",
+            "fold", (8,),
+        ),
+    ],
+    ids=["part", "any name", "fold", "negative", "a part", "a fold", "letters", "wide", "flags", "long of both"],
+)  # fmt: skip
+def test_words_that_are_no_part_and_no_fold_are_refused_with_their_rows(tmp_path, text, column, lines):
+    with pytest.raises(DataError, match=f"column {column} must hold ") as caught:
+        understood(tmp_path, text)
+    told = [
+        int(line.split(":")[0].removeprefix("  line ")) for line in str(caught.value).splitlines() if "  line " in line
+    ]
+    assert told == list(lines)
+    assert f"and {len(told)} rows hold something else" in str(caught.value)
+
+
+def test_a_list_of_unused_images_is_no_fold(tmp_path):
+    with pytest.raises(DataError, match="but unused names no part such as train or test and no fold"):
+        understood(tmp_path, "fold0,fold1,unused\na,c,f\nb,d,g\n,e,h\n")
+
+
+def test_a_column_of_other_words_beside_the_folds_is_passed_over(tmp_path):
+    text = rows("image,set,fold", lambda n: f"{n},{'Vienna' if n in 'abc' else 'Queensland'},{FOLD[n]}")
+    assert list(understood(tmp_path, text).values()) == FOLDS
+
+
+def test_images_without_a_fold_are_in_no_training(tmp_path):
+    text = rows("image,fold", lambda n: f"{n},{'' if n == 'a' else float(FOLD[n])}")
+    assert list(understood(tmp_path, text)) == ["0.0", "1.0", "2.0"]
+    assert all("a" not in "".join(parts) for parts in understood(tmp_path, text).values())
+
+
+def test_a_fold_is_told_by_its_number_however_it_is_spelt(tmp_path):
+    text = rows("image,fold", lambda n: f"{n},{('fold_', 'Fold ', 'f')[ord(n) % 3]}{FOLD[n]}")
+    assert list(understood(tmp_path, text).values()) == FOLDS
+
+
 def test_columns_can_be_named(tmp_path):
     text = rows("image,x,y,z", lambda n: f"{n},{FOLD[n]},{int(n in TEST)},{part_of(n)}")
     assert list(understood(tmp_path, text, split=("X",)).values()) == FOLDS
@@ -132,7 +194,7 @@ def test_tables_that_cannot_be_understood(tmp_path, text, columns, words):
 
 def test_what_is_shared_is_counted_by_part_and_class(tmp_path, dataset):
     text = rows("image_id,split", lambda n: f"{n},{part_of(n)}") + "\nstranger,test\n"
-    near = [ImagePair(image_a="h", image_b="a", lesion_a="L4", lesion_b="L1", score=30.0)]
+    near = alike_images([], [("h", "a")])
     audit = audit_split_file(written(tmp_path, text), dataset, dataset.lesion_ids, near)
     validation, test = audit.parts
     # c is of L1 with a and b, e of L2 with d; g of L3 with f; h looks like a.
@@ -147,6 +209,47 @@ def test_what_is_shared_is_counted_by_part_and_class(tmp_path, dataset):
     assert audit.leaks
     with pytest.raises(DataError, match=r"split\.csv leaks: 2 of 2 test images \(100\.0%\)"):
         audit.refuse_leakage()
+
+
+def test_every_test_image_with_a_near_duplicate_in_training_is_counted(tmp_path, dataset):
+    """The lesions L1 and L3 have two pairs; the audit of the data lists the stronger one."""
+    found = [found_pair("a", "f", 0.99), found_pair("b", "g", 0.98), found_pair("h", "c", 0.97)]
+    shared = join_lesions(dataset, (), found, Decisions(accepted=frozenset(), rejected=frozenset()), searched=True)
+    assert [(pair.image_a, pair.image_b) for pair in shared.merged] == [("a", "f"), ("h", "c")]
+    text = rows("image_id,split", lambda n: f"{n},{'test' if n in 'fgh' else 'train'}")
+    audit = audit_split_file(written(tmp_path, text), dataset, shared.groups, shared.alike)
+    assert audit.parts[0].overall.near_duplicate == 3
+    assert audit.n_near_duplicates == 6
+
+
+def test_an_identical_image_of_the_same_lesion_or_the_image_itself_is_no_near_duplicate(tmp_path, dataset):
+    alike = alike_images([("a", "b"), ("b", "d")], [])
+    audit = audit_split_file(written(tmp_path, "train,test\na,a\nb,b\n,d\n"), dataset, dataset.lesion_ids, alike)
+    # d, of L2, is the same picture as a and b, of L1.
+    found = audit.parts[0].overall
+    assert (found.same_image, found.lesion, found.near_duplicate, found.any) == (2, 2, 1, 3)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_near_duplicates_are_counted_as_by_hand(tmp_path, seed):
+    dataset = random_dataset(tmp_path, seed, fewest_lesions=6)
+    rng = np.random.default_rng(seed)
+    images, lesions = dataset.image_ids.tolist(), dataset.lesion_ids.tolist()
+    chosen = [tuple(rng.choice(len(images), 2, replace=False).tolist()) for _ in range(40)]
+    near = [(images[a], images[b]) for a, b in chosen if lesions[a] != lesions[b]]
+    parts = rng.choice(["train", "val", "test"], len(images)).tolist()
+    text = "image,part\n" + "\n".join(f"{image},{part}" for image, part in zip(images, parts, strict=True))
+    audit = audit_split_file(written(tmp_path, text), dataset, dataset.lesion_ids, alike_images([], near))
+    part_of_image = dict(zip(images, parts, strict=True))
+    for part, learned in ((audit.parts[0], {"train"}), (audit.parts[1], {"train", "val"})):
+        crossing = {
+            one
+            for pair in near
+            for one, other in (pair, pair[::-1])
+            if part_of_image[one] == part.part[: len(part_of_image[one])] and part_of_image[other] in learned
+        }
+        assert part.overall.near_duplicate == len(crossing)
+        assert part.overall.images == sum(part.part.startswith(word) for word in parts)
 
 
 def test_merged_groups_leak_where_the_lesion_ids_do_not(tmp_path, dataset):

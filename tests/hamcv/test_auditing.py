@@ -113,6 +113,27 @@ def test_the_screen_says_what_was_merged(hamcv: Hamcv, data: Path) -> None:
     assert "wrote" not in screen.out
 
 
+def test_a_rejected_pair_that_others_join_is_told_on_the_screen_and_in_the_file(
+    hamcv: Hamcv, out: Path, data: Path, tmp_path: Path
+) -> None:
+    # Three lesions are views of one: any pair of them stands together by the third.
+    pairs = merged_pairs(out)
+    lesions = [lesion for pair in pairs for lesion in (pair["lesion_a"], pair["lesion_b"])]
+    three = [pair for pair in pairs if lesions.count(pair["lesion_a"]) + lesions.count(pair["lesion_b"]) > 2]
+    images = {image for pair in three for image in (pair["image_a"], pair["image_b"])}
+    assert len(images) == 3
+    one, other = sorted(images)[:2]
+    (tmp_path / "reject.csv").write_text(f"image_a,image_b\n{one},{other}\n")
+    third = sorted(images)[2]
+    (tmp_path / "accept.csv").write_text(f"image_a,image_b\n{one},{third}\n")
+    options = ("--reject", tmp_path / "reject.csv", "--accept", tmp_path / "accept.csv", "--out", tmp_path / "again")
+    screen = hamcv("data", "audit", data, *options)
+    assert screen.code == 0
+    assert "Is every rejected pair kept apart? 1 of 1 rejected pairs are in one group all the same: " in screen.out
+    checks = json.loads((tmp_path / "again" / "audit.json").read_text())["checks"]
+    assert {check["code"]: check["status"] for check in checks}["L008"] == "failed"
+
+
 def test_wrong_decisions_end_with_their_rows(hamcv: Hamcv, out: Path, data: Path, tmp_path: Path) -> None:
     (tmp_path / "accept.csv").write_text("image_a,image_b\nnowhere,nothing\n")
     screen = hamcv("data", "audit", data, "--accept", tmp_path / "accept.csv", "--reject", out / "pairs.csv")
