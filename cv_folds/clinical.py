@@ -15,6 +15,7 @@ from cv_folds.arrays import BoolArray, FloatArray, IntArray, StrArray, duplicate
 from cv_folds.data.dataset import LesionDataset
 from cv_folds.errors import DataError, list_rows
 from cv_folds.files import write_text
+from cv_folds.text_table import TextTable, read_text_table
 
 METADATA_FILE = "metadata.csv"
 """Name of the table in a run folder."""
@@ -121,11 +122,12 @@ class ClinicalTable:
         DataError
             When the file is missing or damaged; the message names the row.
         """
-        rows = _records(path)
+        table = _records(path)
+        rows = table.rows[1:]
         ages = [_age(row[1]) for row in rows]
         if bad := [
-            f"row {number}: age {row[1]!r}"
-            for number, (row, age) in enumerate(zip(rows, ages, strict=True), start=2)
+            f"row {line}: age {row[1]!r}"
+            for line, row, age in zip(table.lines[1:], rows, ages, strict=True)
             if age is None
         ]:
             raise DataError(f"{path}: ages that are no finite number; {_MEND}:\n{list_rows(bad)}")
@@ -166,18 +168,20 @@ def read_clinical(path: Path, image_ids: StrArray) -> ClinicalTable:
         raise DataError(f"{path}: {error}\n{_MEND}") from error
 
 
-def _records(path: Path) -> list[list[str]]:
+def _records(path: Path) -> TextTable:
     try:
-        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline=""), strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read ({error}); {_MEND}") from error
-    if not rows or tuple(rows[0]) != COLUMNS or len(rows) == 1:
+        table = read_text_table(path)
+    except DataError as error:
+        raise DataError(f"{error}; {_MEND}") from error
+    if not table.rows or table.rows[0] != COLUMNS or len(table.rows) == 1:
         raise DataError(f"{path}: needs the columns {', '.join(COLUMNS)} and rows; {_MEND}")
     if bad := [
-        f"row {number}: {','.join(row)}" for number, row in enumerate(rows, start=1) if len(row) != len(COLUMNS)
+        f"row {line}: {','.join(row)}"
+        for row, line in zip(table.rows, table.lines, strict=True)
+        if len(row) != len(COLUMNS)
     ]:
         raise DataError(f"{path}: rows that do not have {len(COLUMNS)} cells; {_MEND}:\n{list_rows(bad)}")
-    return rows[1:]
+    return table
 
 
 def _known(values: Sequence[str]) -> StrArray:

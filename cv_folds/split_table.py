@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeAlias
 
 from cv_folds.errors import DataError, list_rows
+from cv_folds.text_table import read_text_table
 
 Role: TypeAlias = Literal["train", "validation", "test"]
 
@@ -59,7 +58,7 @@ def read_split_table(path: Path, known: Collection[str]) -> SplitTable:
     Parameters
     ----------
     path : Path
-        UTF-8 text with or without byte order mark; separated by comma, semicolon or tab.
+        As `read_text_table` takes it.
     known : collection of str
         The image ids of the dataset: a first line that holds one is no header.
 
@@ -68,7 +67,10 @@ def read_split_table(path: Path, known: Collection[str]) -> SplitTable:
     DataError
         When the file cannot be read, is empty, or a row has more cells than there are columns.
     """
-    rows, lines = _records(path)
+    content = read_text_table(path)
+    stripped = [tuple(cell.strip() for cell in row) for row in content.rows]
+    filled = [(row, line) for row, line in zip(stripped, content.lines, strict=True) if any(row)]
+    rows, lines = [row for row, _ in filled], [line for _, line in filled]
     if not rows:
         raise DataError(f"{path}: is empty")
     header = rows[0]
@@ -84,8 +86,8 @@ def read_split_table(path: Path, known: Collection[str]) -> SplitTable:
         where = list_rows([f"line {line}" for line in long])
         raise DataError(f"{path}: rows with more cells than the {len(columns)} of the first:\n{where}")
     # A row may end early: the columns of a table that lists ids part by part are of different lengths.
-    filled = tuple(row + ("",) * (len(columns) - len(row)) for row in rows)
-    return SplitTable(path=path, columns=columns, rows=filled, lines=tuple(lines))
+    padded = tuple(row + ("",) * (len(columns) - len(row)) for row in rows)
+    return SplitTable(path=path, columns=columns, rows=padded, lines=tuple(lines))
 
 
 def id_columns(table: SplitTable, known: Collection[str]) -> tuple[str, ...]:
@@ -114,31 +116,3 @@ def column_like(table: SplitTable, names: Collection[str], but: Collection[str] 
 
 def _plain(name: str) -> str:
     return "".join(letter for letter in name.lower() if letter.isalnum())
-
-
-def _records(path: Path) -> tuple[list[tuple[str, ...]], list[int]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not UTF-8 text ({error}); save it as UTF-8") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    # Strict: a quote that is never closed would otherwise swallow the rows after it.
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
-    rows: list[tuple[str, ...]] = []
-    lines: list[int] = []
-    try:
-        for record in reader:
-            cells = tuple(cell.strip() for cell in record)
-            if any(cells):
-                rows.append(cells)
-                lines.append(reader.line_num)
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: cannot be read ({error}); is a quote left open?") from error
-    return rows, lines
-
-
-def _delimiter(text: str) -> str:
-    first: Sequence[str] = text.lstrip().splitlines()[:1]
-    line = first[0] if first else ""
-    return max(",;\t", key=line.count)

@@ -19,6 +19,7 @@ from cv_folds.data.dataset import LesionDataset
 from cv_folds.errors import DataError, list_rows
 from cv_folds.files import sha256, write_text
 from cv_folds.splits import TEST, Folds
+from cv_folds.text_table import read_text_table
 
 TRAINING_IMAGES_FILE = "training_images.csv"
 """Name of the list in a run folder and in a bundle."""
@@ -88,15 +89,13 @@ class TrainingImages:
         DataError
             When the file is missing or damaged; the message names the row.
         """
-        try:
-            rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline=""), strict=True))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise DataError(f"{path}: cannot be read ({error})") from error
-        if not rows or tuple(rows[0]) != COLUMNS or len(rows) == 1:
+        table = read_text_table(path)
+        rows = table.rows
+        if not rows or rows[0] != COLUMNS or len(rows) == 1:
             raise DataError(f"{path}: needs the columns {', '.join(COLUMNS)} and rows")
         bad = [
-            f"row {number}: {','.join(row)}"
-            for number, row in enumerate(rows[1:], start=2)
+            f"row {line}: {','.join(row)}"
+            for row, line in zip(rows[1:], table.lines[1:], strict=True)
             if len(row) != len(COLUMNS) or not row[0] or not _DIGEST.fullmatch(row[2])
         ]
         if bad:

@@ -12,6 +12,7 @@ from cv_folds.arrays import BoolArray, FloatArray, StrArray, frozen, positions
 from cv_folds.errors import DataError
 from cv_folds.files import write_atomically
 from cv_folds.out_of_fold import OutOfFold
+from cv_folds.text_table import read_text_table
 from ensemble.outliers import fit_outliers, limit_of, spread_of_fold, standardise
 from ensemble.pooled_distances import PooledDistances
 
@@ -61,7 +62,7 @@ class HeldOutWarnings:
     def read_csv(cls, path: Path) -> HeldOutWarnings:
         """Read what `write_csv` wrote; a damaged file raises `DataError`."""
         try:
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+            frame = pd.DataFrame(read_text_table(path).columns(), dtype=str)
             flags = {name: frame[name].map({"0": False, "1": True}) for name in ("far", "divided")}
             if tuple(frame.columns) != COLUMNS or any(column.isna().any() for column in flags.values()):
                 raise ValueError("columns or flags are not those expected")

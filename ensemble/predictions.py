@@ -13,6 +13,7 @@ import pandas as pd
 from cv_folds.arrays import FloatArray, IntArray, StrArray, duplicates, frozen
 from cv_folds.errors import DataError, list_rows
 from cv_folds.files import write_atomically
+from cv_folds.text_table import read_text_table
 
 ModelKind: TypeAlias = Literal["backbone", "ensemble", "model"]
 """``model`` is one from elsewhere, of which nothing is known."""
@@ -107,11 +108,15 @@ class Predictions:
         if not path.is_file():
             raise DataError(f"{path} is missing; `hamcv run` writes it when all jobs are done")
         try:
-            return cls._from_frame(pd.read_csv(path, dtype=str, keep_default_na=False), path, kinds)
+            frame = pd.DataFrame(read_text_table(path).columns(), dtype=str)
+        except DataError as error:
+            raise DataError(f"{error}\nRun `hamcv ensemble` on its folder again") from error
+        try:
+            return cls._from_frame(frame, path, kinds)
         except ValueError as error:
             if isinstance(error, DataError):
                 raise
-            # pandas and numpy report an empty file, ragged rows and texts that are no numbers so.
+            # numpy reports texts that are no numbers so.
             raise DataError(f"{path} cannot be read ({error}); run `hamcv ensemble` on its folder again") from error
 
     @classmethod

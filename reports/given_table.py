@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from cv_folds.arrays import FloatArray, duplicates
 from cv_folds.errors import DataError, UsageError, list_rows
+from cv_folds.text_table import read_text_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +63,7 @@ def read_columns(
     DataError
         When the file cannot be read, or a column of probabilities holds something else.
     """
-    frame = table if isinstance(table, pd.DataFrame) else _read(Path(table))
-    title = "the table" if isinstance(table, pd.DataFrame) else Path(table).name
-
-    def where(row: int) -> str:
-        return f"row {row} (counted from 0)" if isinstance(table, pd.DataFrame) else f"{title}, row {row + 2}"
+    frame, title, where = _given(table) if isinstance(table, pd.DataFrame) else _read(Path(table))
 
     by_model = _by_model(probabilities, name)
     roles = {"labels": labels, "groups": groups, "images": images}
@@ -96,6 +93,19 @@ def read_columns(
     )
 
 
+def _given(frame: pd.DataFrame) -> tuple[pd.DataFrame, str, Callable[[int], str]]:
+    return frame, "the table", lambda row: f"row {row} (counted from 0)"
+
+
+def _read(path: Path) -> tuple[pd.DataFrame, str, Callable[[int], str]]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    table = read_text_table(path)
+    # Ids like 001 and classes like NA stay what they are.
+    frame = pd.DataFrame(table.columns(), dtype=str)
+    return frame, path.name, lambda row: f"{path.name}, row {table.lines[row + 1]}"
+
+
 def _by_model(probabilities: Any, name: str) -> Mapping[str, Mapping[str, str]]:
     """Return model name to class to column."""
     if isinstance(probabilities, Mapping) and probabilities:
@@ -113,16 +123,6 @@ def _by_model(probabilities: Any, name: str) -> Mapping[str, Mapping[str, str]]:
         "with a table, probabilities must map each class to its column, or each model to such a mapping, or list the "
         "columns in the order of the classes"
     )
-
-
-def _read(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    try:
-        # Ids like 001 and classes like NA stay what they are.
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as CSV ({error})") from error
 
 
 def _numbers(frame: pd.DataFrame, columns: Mapping[str, str], where: Callable[[int], str]) -> FloatArray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,13 +10,13 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cv_folds.arrays import FloatArray, frozen
 from cv_folds.errors import DataError, UsageError, list_rows
 from cv_folds.leakage import Audit
 from cv_folds.splits import HOLDOUT_PARTS, Folds
+from cv_folds.text_table import TextTable, read_text_table
 from cv_folds.training.record import job_folder, job_name
 
 MEND = "`hamcv run` with the same settings writes it again"
@@ -265,15 +264,16 @@ def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def read_folds(path: Path, classes: tuple[str, ...], *, leaks: bool = False) -> Folds:
     """Read ``folds.csv``; gaps and unknown labels raise `DataError`, and so do torn groups unless `leaks`."""
-    rows = list(csv.reader(_text(path).splitlines(keepends=True)))
-    if not rows or tuple(rows[0]) != FOLD_COLUMNS or len(rows) == 1:
+    table = _table(path)
+    rows = table.rows
+    if not rows or rows[0] != FOLD_COLUMNS or len(rows) == 1:
         raise DataError(f"{path} is damaged: it needs the columns {', '.join(FOLD_COLUMNS)} and rows; {MEND}")
     index = {name: label for label, name in enumerate(classes)}
     holdout = rows[1][-1] in HOLDOUT_PARTS
     known = {name: fold for fold, name in enumerate(HOLDOUT_PARTS)} if holdout else _numbers(rows[1:])
-    for number, row in enumerate(rows[1:], start=2):
+    for row, line in zip(rows[1:], table.lines[1:], strict=True):
         if len(row) != len(FOLD_COLUMNS) or row[3] not in index or row[4] not in known:
-            raise DataError(f"{path}, row {number} is damaged: {','.join(row)!r}; {MEND}")
+            raise DataError(f"{path}, row {line} is damaged: {','.join(row)!r}; {MEND}")
     image_ids, lesion_ids, groups, labels, folds = zip(*rows[1:], strict=True)
     try:
         return Folds(
@@ -299,13 +299,13 @@ def _numbers(rows: Sequence[Sequence[str]]) -> dict[str, int]:
 def read_history(folder: Path, job: JobRecord) -> JobHistory:
     """Read ``job.json`` and ``history.csv`` of one finished job."""
     path = folder / "history.csv"
-    _text(path)
+    table = _table(path)
     try:
-        frame = pd.read_csv(path)
-        columns = {name: frozen(frame[name], np.float64) for name in HISTORY_COLUMNS}
+        cells = table.columns()
+        columns = {name: frozen([cell or "nan" for cell in cells[name]], np.float64) for name in HISTORY_COLUMNS}
     except (ValueError, KeyError) as error:
         raise DataError(f"{path} is damaged: {error}; delete the folder {folder} and run again") from error
-    if not len(frame):
+    if len(table.rows) == 1:
         raise DataError(f"{path} is damaged: it has no epochs; delete the folder {folder} and run again")
     return JobHistory(
         backbone=job.backbone,
@@ -316,6 +316,15 @@ def read_history(folder: Path, job: JobRecord) -> JobHistory:
         validation_loss=columns["validation_loss"],
         validation_balanced_accuracy=columns["validation_balanced_accuracy"],
     )
+
+
+def _table(path: Path) -> TextTable:
+    if not path.is_file():
+        raise DataError(f"{path} is missing; {MEND}")
+    try:
+        return read_text_table(path)
+    except DataError as error:
+        raise DataError(f"{path} is damaged: {error}; {MEND}") from error
 
 
 def _text(path: Path) -> str:

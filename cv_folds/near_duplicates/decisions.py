@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from cv_folds.data.dataset import LesionDataset
-from cv_folds.data.readers.table import Table, read_table
+from cv_folds.data.readers.table import read_table
 from cv_folds.disjoint_sets import DisjointSets
 from cv_folds.errors import DataError, list_rows
 from cv_folds.near_duplicates.settings import AuditSettings
@@ -69,7 +69,7 @@ def _read(file: str | None, dataset: LesionDataset) -> tuple[list[_Row], list[st
     if file is None:
         return [], []
     known = set(dataset.image_ids.tolist())
-    table = _table(Path(file))
+    table = read_table(Path(file), required=COLUMNS)
     rows, problems = [], list(table.problems)
     for row in table.rows:
         where, image_a, image_b = row.where, row.values["image_a"], row.values["image_b"]
@@ -81,13 +81,6 @@ def _read(file: str | None, dataset: LesionDataset) -> tuple[list[_Row], list[st
         else:
             rows.append(_Row(where=where, pair=ordered(image_a, image_b)))
     return rows, problems
-
-
-def _table(path: Path) -> Table:
-    try:
-        return read_table(path, required=COLUMNS)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def _contradictions(accepted: list[_Row], rejected: list[_Row], dataset: LesionDataset) -> Iterator[str]:

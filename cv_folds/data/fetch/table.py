@@ -5,14 +5,13 @@ Dataverse lists the checksum of another form of it, so the content itself is loo
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections import Counter
 from pathlib import Path
 
 from cv_folds.data.fetch.published import PublishedSet
 from cv_folds.errors import DataError, list_rows
+from cv_folds.text_table import read_text_table
 
 COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")
 
@@ -28,24 +27,22 @@ def read_image_ids(path: Path) -> tuple[str, ...]:
         When it is no such table, or rows are bad: all of them at once.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        lines = io.StringIO(text, newline="")
-        reader = csv.DictReader(lines, delimiter="\t" if "\t" in text.partition("\n")[0] else ",", strict=True)
-        columns = [column.strip().lower() for column in reader.fieldnames or ()]
-        if missing := [column for column in COLUMNS if column not in columns]:
-            raise _no_table(path, f"its first line lacks {', '.join(missing)}")
-        reader.fieldnames = columns
-        rows: list[str] = []
-        bad: list[str] = []
-        for record in reader:
-            name = (record["image_id"] or "").strip()
-            if None in record or None in record.values():
-                bad.append(f"row {reader.line_num}: has another number of cells than the first line")
-            elif not _IMAGE_ID.fullmatch(name):
-                bad.append(f"row {reader.line_num}: {name!r} is no image id")
-            rows.append(name)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise _no_table(path, str(error)) from error
+        table = read_text_table(path)
+    except DataError as error:
+        raise DataError(f"{error}\nIt is not the published table; delete it and run the same command again") from error
+    columns = [column.strip().lower() for column in table.rows[0]] if table.rows else []
+    if missing := [column for column in COLUMNS if column not in columns]:
+        raise _no_table(path, f"its first line lacks {', '.join(missing)}")
+    place = columns.index("image_id")
+    rows: list[str] = []
+    bad: list[str] = []
+    for cells, line in zip(table.rows[1:], table.lines[1:], strict=True):
+        name = cells[place].strip() if place < len(cells) else ""
+        if len(cells) != len(columns):
+            bad.append(f"row {line}: has another number of cells than the first line")
+        elif not _IMAGE_ID.fullmatch(name):
+            bad.append(f"row {line}: {name!r} is no image id")
+        rows.append(name)
     if bad:
         raise _no_table(path, f"\n{list_rows(bad)}")
     return tuple(rows)

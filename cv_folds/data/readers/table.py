@@ -1,19 +1,14 @@
-"""Tables of metadata: commas, semicolons or tabs, any line end, with or without a byte order mark; all as text."""
+"""Tables of metadata: columns by name, and rows that know where they stand."""
 
 from __future__ import annotations
 
-import csv
-import io
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cv_folds.arrays import duplicates
 from cv_folds.errors import DataError
-
-_LINE_END = re.compile(rb"[\r\n]")
-_LONGEST_HEADER = 65_536
+from cv_folds.text_table import read_first_row, read_text_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,59 +41,37 @@ def read_table(path: Path, *, required: Sequence[str], optional: Sequence[str] =
     Parameters
     ----------
     path : Path
-        The file.
+        The file, as `read_text_table` takes it.
     required, optional : sequence of str
         Columns in lower case.
 
     Raises
     ------
     DataError
-        When the file is not UTF-8, a quote is left open, or a column is missing or there twice.
+        When the file cannot be read, or a column is missing or there twice.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not UTF-8 text ({error}); save it as UTF-8") from error
-    # Strict: a quote that is never closed would otherwise swallow the rows after it.
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text.partition("\n")[0]), strict=True)
+    content = read_text_table(path)
+    columns = _names(content.rows[0] if content.rows else ())
+    _check_columns(path, columns, required, optional)
     rows: list[TableRow] = []
     problems: list[str] = []
-    columns: tuple[str, ...] = ()
-    whole = 0
-    try:
-        columns = tuple(column.strip().lower() for column in next(reader, []))
-        _check_columns(path, columns, required, optional)
-        whole = reader.line_num
-        for fields in reader:
-            whole = reader.line_num
-            if fields:
-                cells = [cell.strip() for cell in fields]
-                where = f"{path.name}, row {whole}"
-                if any(cells[len(columns) :]):
-                    problems.append(f"{where}: {len(cells)} cells for {len(columns)} columns")
-                cells.extend([""] * (len(columns) - len(cells)))
-                rows.append(TableRow(where=where, values=dict(zip(columns, cells, strict=False))))
-    except csv.Error as error:
-        raise DataError(f"{path}, row {whole + 1}: cannot be read ({error}); is a quote left open there?") from error
+    for fields, line in zip(content.rows[1:], content.lines[1:], strict=True):
+        cells = [cell.strip() for cell in fields]
+        where = f"{path.name}, row {line}"
+        if any(cells[len(columns) :]):
+            problems.append(f"{where}: {len(cells)} cells for {len(columns)} columns")
+        cells.extend([""] * (len(columns) - len(cells)))
+        rows.append(TableRow(where=where, values=dict(zip(columns, cells, strict=False))))
     return Table(path=path, columns=columns, rows=tuple(rows), problems=tuple(problems))
 
 
 def read_header(path: Path) -> tuple[str, ...]:
     """Return the column names in lower case, or nothing when the file is no table; never raises over content."""
-    with path.open("rb") as stream:
-        start = stream.read(_LONGEST_HEADER)
-    try:
-        line = _LINE_END.split(start, maxsplit=1)[0].decode("utf-8-sig")
-        return tuple(column.strip().lower() for column in next(csv.reader([line], delimiter=_delimiter(line)), []))
-    except (UnicodeDecodeError, csv.Error):
-        return ()
+    return _names(read_first_row(path))
 
 
-def _delimiter(header: str) -> str:
-    if "\t" in header:
-        return "\t"
-    # What spreadsheets write where the comma is the decimal mark.
-    return ";" if ";" in header and "," not in header else ","
+def _names(cells: Sequence[str]) -> tuple[str, ...]:
+    return tuple(cell.strip().lower() for cell in cells)
 
 
 def _check_columns(path: Path, columns: Sequence[str], required: Sequence[str], optional: Sequence[str]) -> None:

@@ -169,7 +169,8 @@ def test_a_table_without_rows(tmp_path):
 
 def test_a_table_in_another_encoding(tmp_path):
     root = write_layout(tmp_path / "ham", ROWS)
-    (root / "HAM10000_metadata.csv").write_bytes(table_text(ROWS).encode("utf-16"))
+    places = [row | {"localization": "Rücken"} for row in ROWS]
+    (root / "HAM10000_metadata.csv").write_bytes(table_text(places).encode("latin-1"))
     message = complaint(root)
     assert "HAM10000_metadata.csv" in message
     assert "UTF-8" in message
