@@ -10,7 +10,7 @@ import numpy as np
 
 from cv_folds.arrays import FloatArray
 from ensemble.predictions import ModelKind
-from reports.intervals import LEVEL, percentile_interval
+from reports.intervals import LEVEL, SAME_WITHIN, percentile_interval
 from reports.metrics import LOWER_IS_BETTER, Scores
 from reports.multiplicity import holm
 from reports.results import Comparison, Estimate
@@ -20,28 +20,27 @@ COMPARED_METRICS = ("macro_f1", "balanced_accuracy", "macro_auc", "log_loss")
 
 
 def compare(
-    scores: Mapping[str, Mapping[str, Estimate]], resampled: Mapping[str, Scores], kinds: Mapping[str, ModelKind]
+    pairs: Sequence[tuple[str, str]],
+    scores: Mapping[str, Mapping[str, Estimate]],
+    resampled: Mapping[str, Scores],
 ) -> tuple[Comparison, ...]:
-    """Compare the ensembles with what they have to beat.
+    """Compare models in pairs.
 
     Parameters
     ----------
+    pairs : sequence of (str, str)
+        The model whose value counts positive, and the one that is subtracted.
     scores : mapping
         Model name to overall metric to estimate.
     resampled : mapping of str to Scores
         Model name to its metrics in the resamples, the same resamples for all.
-    kinds : mapping
-        Model name to its kind.
 
     Returns
     -------
     tuple of Comparison
-        ``stack`` against every other model and ``soft_vote`` against the best backbone, on each of
-        `COMPARED_METRICS`. Without either, the best model against the rest. The best is chosen on the images it is
-        then compared on, which flatters it. Intervals are not adjusted for the number of comparisons; the p-values of
-        one metric are, for the number of pairs.
+        Every pair on each of `COMPARED_METRICS`. Intervals are not adjusted for the number of comparisons; the
+        p-values of one metric are, for the number of pairs.
     """
-    pairs = compared_pairs(scores, kinds)
     by_metric = {
         metric: _adjusted([_difference(metric, model, against, scores, resampled) for model, against in pairs])
         for metric in COMPARED_METRICS
@@ -52,7 +51,7 @@ def compare(
 def compared_pairs(
     scores: Mapping[str, Mapping[str, Estimate]], kinds: Mapping[str, ModelKind]
 ) -> tuple[tuple[str, str], ...]:
-    """Return the pairs of models that `compare` and the tests of `reports.families` compare.
+    """Return which models of one run are compared: the ensembles with what they have to beat.
 
     Parameters
     ----------
@@ -60,6 +59,12 @@ def compared_pairs(
         Model name to overall metric to estimate.
     kinds : mapping
         Model name to its kind.
+
+    Returns
+    -------
+    tuple of (str, str)
+        ``stack`` and every other model, ``soft_vote`` and the best backbone. Without either, the best model and each
+        of the rest. The best is chosen on the images it is then compared on, which flatters it.
     """
     backbones = [model for model in scores if kinds[model] == "backbone"]
     pairs = [("stack", model) for model in scores if model != "stack"] if "stack" in scores else []
@@ -100,18 +105,25 @@ def _difference(
     if first.value is None or second.value is None:
         estimate = Estimate(value=None, reason=first.reason or second.reason)
         return Comparison(metric=metric, model=model, against=against, difference=estimate, evidence="undefined")
-    interval = percentile_interval(resampled[model].overall[metric] - resampled[against].overall[metric])
+    differences = resampled[model].overall[metric] - resampled[against].overall[metric]
+    interval = percentile_interval(differences)
     estimate = Estimate(value=first.value - second.value, low=interval.low, high=interval.high, reason=interval.reason)
-    if interval.low is None or interval.high is None:
-        return Comparison(metric=metric, model=model, against=against, difference=estimate, evidence="undefined")
+    # Without an interval there is nothing to judge by, unless the models are alike in every resample.
+    tested = interval.low is not None or _alike(estimate.value, differences)
     return Comparison(
         metric=metric,
         model=model,
         against=against,
         difference=estimate,
         evidence="undefined",
-        p=resampled_p(resampled[model].overall[metric] - resampled[against].overall[metric]),
+        p=resampled_p(differences) if tested else None,
     )
+
+
+def _alike(value: float | None, differences: FloatArray) -> bool:
+    """Tell whether a difference is zero on all images and in every resample."""
+    every = np.append(differences, np.nan if value is None else value)
+    return len(differences) > 0 and bool((abs(every) <= SAME_WITHIN).all())
 
 
 def _adjusted(found: Sequence[Comparison]) -> list[Comparison]:
@@ -144,6 +156,7 @@ def resampled_p(differences: FloatArray) -> float:
         level at which the percentile interval ends at zero. With 2,000 resamples it is never below 0.001.
     """
     defined = differences[~np.isnan(differences)]
+    defined = np.where(abs(defined) <= SAME_WITHIN, 0.0, defined)
     rarer = min((defined <= 0).sum(), (defined >= 0).sum())
     return float(min(1.0, 2 * (rarer + 1) / (len(defined) + 1)))
 
@@ -161,6 +174,11 @@ def evidence_text(comparison: Comparison) -> str:
     if difference.value is None:
         return f"The {metric} of {comparison.model} and {comparison.against} cannot be compared: {difference.reason}."
     if difference.low is None or difference.high is None:
+        if comparison.p is not None and comparison.p_adjusted is not None:
+            return (
+                f"No evidence of a difference in {metric} between {comparison.model} and {comparison.against} "
+                f"({signed(difference.value)}; {p_words(comparison.p, comparison.p_adjusted)})."
+            )
         return (
             f"The {metric} of {comparison.model} differs by {signed(difference.value)} from that of "
             f"{comparison.against}; there is no interval: {difference.reason}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,14 +13,43 @@ from ensemble.predictions import Predictions
 from reports.comparisons import compare, compared_pairs
 from reports.families import run_tests
 from reports.further_estimates import measure_level
+from reports.further_metrics import FullScores
 from reports.intervals import centred_interval, percentile_interval
 from reports.lesions import by_lesion
 from reports.level_resamples import bootstrap_levels
 from reports.levels import Levels, Unit
-from reports.malignant import THRESHOLDS, malignant_classes
+from reports.malignant import THRESHOLDS, MalignantClasses, malignant_classes
 from reports.metrics import CLASS_METRICS, OVERALL_METRICS, Scores, score_images
 from reports.results import Estimate, Evaluation, ModelScores
 from reports.settings import ReportSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """All scores of every model, with what tests of differences are made from."""
+
+    tables: Mapping[Unit, Predictions]
+    """The predictions of images, and of lesions when there are lesions."""
+    no_lesions: str | None
+    """Why there are none."""
+    classes: MalignantClasses
+    """Which classes are malignant."""
+    resampled: Mapping[Unit, Mapping[str, FullScores]]
+    """Unit to model name to all metrics in every resample."""
+    models: Mapping[str, ModelScores]
+    """Model name to its scores on images."""
+    levels: Levels
+    """Further scores, per image and per lesion."""
+
+    @property
+    def overall(self) -> dict[str, Mapping[str, Estimate]]:
+        """Model name to overall metric to estimate."""
+        return {model: scores.overall for model, scores in self.models.items()}
+
+    @property
+    def overall_resampled(self) -> dict[str, Scores]:
+        """Model name to its metrics on images in every resample."""
+        return {model: scores.scores for model, scores in self.resampled["image"].items()}
 
 
 def evaluate(
@@ -47,6 +77,40 @@ def evaluate(
     DataError
         When there is no image or no model.
     """
+    measured = measure(predictions, settings=settings, generator=generator)
+    pairs = compared_pairs(measured.overall, predictions.kinds)
+    return Evaluation(
+        classes=predictions.classes,
+        n_images=len(predictions.image_ids),
+        n_lesions=len(np.unique(predictions.lesion_ids)),
+        demo=demo,
+        models=measured.models,
+        comparisons=compare(pairs, measured.overall, measured.overall_resampled),
+        levels=measured.levels,
+        tests=run_tests(
+            pairs,
+            measured.tables,
+            measured.no_lesions,
+            measured.resampled["lesion"],
+            measured.models,
+            measured.classes,
+        ),
+    )
+
+
+def measure(predictions: Predictions, *, settings: ReportSettings, generator: np.random.Generator) -> Measured:
+    """Compute every metric of every model, with intervals, without comparing the models.
+
+    Parameters
+    ----------
+    predictions, settings, generator
+        As for `evaluate`.
+
+    Raises
+    ------
+    DataError
+        When there is no image or no model.
+    """
     if not len(predictions.image_ids) or not predictions.probabilities:
         raise DataError("there are no predictions to evaluate; run every job first")
     lesions = by_lesion(predictions)
@@ -55,7 +119,6 @@ def evaluate(
         tables["lesion"] = lesions
     classes = malignant_classes(predictions.classes, settings.malignant)
     full = bootstrap_levels(tables, classes.malignant, resamples=settings.resamples, generator=generator)
-    resampled = {model: scores.scores for model, scores in full["image"].items()}
     basic = {
         unit: {
             model: _model_scores(model, table, probabilities, full[unit][model].scores)
@@ -64,25 +127,19 @@ def evaluate(
         for unit, table in tables.items()
     }
     levels = {unit: measure_level(unit, table, basic[unit], full[unit], classes) for unit, table in tables.items()}
-    models = basic["image"]
-    overall = {model: scores.overall for model, scores in models.items()}
     no_lesions = lesions if isinstance(lesions, str) else None
-    return Evaluation(
-        classes=predictions.classes,
-        n_images=len(predictions.image_ids),
-        n_lesions=len(np.unique(predictions.lesion_ids)),
-        demo=demo,
-        models=models,
-        comparisons=compare(overall, resampled, predictions.kinds),
+    return Measured(
+        tables=tables,
+        no_lesions=no_lesions,
+        classes=classes,
+        resampled=full,
+        models=basic["image"],
         levels=Levels(
             malignant_classes=classes.names,
             thresholds=THRESHOLDS,
             by_image=levels["image"],
             by_lesion=levels.get("lesion"),
             no_lesions=no_lesions,
-        ),
-        tests=run_tests(
-            compared_pairs(overall, predictions.kinds), tables, no_lesions, full["lesion"], models, classes
         ),
     )
 

@@ -32,6 +32,27 @@ def not_tested(reason: str, difference: float | None = None) -> PairedOutcome:
     return PairedOutcome(difference=Estimate(value=difference, reason=reason), statistic=None, p=None, reason=reason)
 
 
+def without_spread(reason: str, difference: float) -> PairedOutcome:
+    """Return the outcome for a difference that does not vary.
+
+    Parameters
+    ----------
+    reason : str
+        Why there is no interval.
+    difference : float
+        First model minus second.
+
+    Returns
+    -------
+    PairedOutcome
+        With p = 1 when there is no difference at all: nothing could speak less for one. Otherwise the test cannot be
+        made.
+    """
+    if abs(difference) > SAME_WITHIN:
+        return not_tested(reason, difference)
+    return PairedOutcome(difference=Estimate(value=0.0, reason=reason), statistic=0.0, p=1.0)
+
+
 def delong_test(first: FloatArray, second: FloatArray, positive: BoolArray, clusters: IntArray) -> PairedOutcome:
     """Compare two areas under the ROC curve.
 
@@ -59,7 +80,7 @@ def delong_test(first: FloatArray, second: FloatArray, positive: BoolArray, clus
     if np.isnan(variance):
         return not_tested("the test needs at least two malignant and two benign lesions", difference)
     if variance <= SAME_WITHIN**2:
-        return not_tested("the difference has no variance", difference)
+        return without_spread("the difference has no variance", difference)
     error = variance**0.5
     z = difference / error
     half = float(norm.ppf((1 + LEVEL) / 2)) * error
@@ -84,13 +105,12 @@ def mcnemar_test(first_right: BoolArray, second_right: BoolArray, difference: Es
     -------
     PairedOutcome
         The exact binomial test (McNemar, Psychometrika 12 (1947) 153-157). The statistic is the number of units that
-        only the first model has right.
+        only the first model has right; without any that just one of them has right, p is 1.
     """
     only_first = int((first_right & ~second_right).sum())
     only_second = int((second_right & ~first_right).sum())
     if not only_first + only_second:
-        reason = "both models are right on the same lesions"
-        return PairedOutcome(difference=difference, statistic=None, p=None, reason=reason)
+        return PairedOutcome(difference=difference, statistic=0.0, p=1.0)
     p = float(binomtest(only_first, only_first + only_second, 0.5).pvalue)
     return PairedOutcome(difference=difference, statistic=float(only_first), p=p)
 
@@ -120,7 +140,7 @@ def corrected_t_test(differences: FloatArray, test_over_train: float) -> PairedO
     mean = float(differences.mean())
     error = float(np.sqrt((1 / k + test_over_train) * differences.var(ddof=1)))
     if error <= SAME_WITHIN:
-        return not_tested("the difference is the same in every fold", mean)
+        return without_spread("the difference is the same in every fold", mean)
     statistic = mean / error
     half = float(t.ppf((1 + LEVEL) / 2, k - 1)) * error
     return PairedOutcome(

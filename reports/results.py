@@ -73,7 +73,7 @@ class Comparison:
     evidence: Literal["difference", "no evidence of a difference", "undefined"]
     """Whether `p_adjusted` is below 0.05; without one, whether the interval excludes zero."""
     p: float | None = None
-    """Two-sided, from the resamples; None when there is no interval."""
+    """Two-sided, from the resamples; None when there is no interval, unless the models never differ: then 1."""
     p_adjusted: float | None = None
     """Adjusted for the number of pairs that are compared by this metric (Holm)."""
     sentence: str = ""

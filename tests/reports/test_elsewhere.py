@@ -132,7 +132,7 @@ def test_a_table_gives_what_its_columns_give(table: Path) -> None:
     assert evaluate("truth", columns, "patient", table=frame, resamples=100) == arrays
     both = evaluate(probabilities={"a": columns, "b": columns}, **named)  # type: ignore[arg-type]
     assert list(both.models) == ["a", "b"]
-    assert {comparison.evidence for comparison in both.comparisons} == {"undefined"}
+    assert {comparison.evidence for comparison in both.comparisons} == {"no evidence of a difference"}
 
 
 def test_models_are_compared_in_pairs() -> None:

@@ -34,8 +34,8 @@ def run_of(models: tuple[str, ...], *, seed: int = 0, n: int = 200) -> Predictio
     )
 
 
-def evaluated(predictions: Predictions, seed: int = 0) -> Evaluation:
-    return evaluate(predictions, demo=False, settings=FEW, generator=np.random.default_rng(seed))
+def evaluated(predictions: Predictions, seed: int = 0, settings: ReportSettings = FEW) -> Evaluation:
+    return evaluate(predictions, demo=False, settings=settings, generator=np.random.default_rng(seed))
 
 
 def strict(evaluation: Evaluation) -> object:
@@ -184,14 +184,16 @@ def test_equal_models_have_no_interval_and_unlike_ones_differ() -> None:
     known = np.full_like(rows, 0.05)
     known[np.arange(len(rows)), predictions.labels] = 0.9
     groups = np.unique(predictions.groups, return_inverse=True)[1]
+    # Three pairs: with a hundred resamples, no adjusted p-value could be below 0.05.
     evaluation = evaluated(
-        as_predictions(predictions.labels, {"resnet50": rows, "soft_vote": rows, "stack": known}, groups=groups)
+        as_predictions(predictions.labels, {"resnet50": rows, "soft_vote": rows, "stack": known}, groups=groups),
+        settings=ReportSettings(resamples=300),
     )
     for comparison in evaluation.comparisons:
         if comparison.model == "soft_vote":
             assert comparison.difference == Estimate(value=0.0, reason="every resample gives the same value")
-            assert comparison.evidence == "undefined"
-            assert evidence_text(comparison).endswith("there is no interval: every resample gives the same value.")
+            assert (comparison.p, comparison.p_adjusted) == (1.0, 1.0)
+            assert evidence_text(comparison).startswith("No evidence of a difference")
         else:
             assert comparison.evidence == "difference"
             assert evidence_text(comparison).startswith(f"stack is better than {comparison.against} in")

@@ -117,7 +117,7 @@ def test_sentences_name_the_better_model() -> None:
     assert "; McNemar’s exact test: p < 0.001, adjusted < 0.001)." in mcnemar
 
 
-def test_equal_models_are_not_tested() -> None:
+def test_equal_models_do_not_differ() -> None:
     predictions = some_run()
     rows = predictions.probabilities["resnet50"]
     evaluation = evaluated(
@@ -127,12 +127,17 @@ def test_equal_models_are_not_tested() -> None:
             kinds={"resnet50": "backbone", "stack": "ensemble"},
         )
     )
+    assert len(evaluation.comparisons) == len(COMPARED_METRICS)
+    for comparison in evaluation.comparisons:
+        assert (comparison.difference.value, comparison.p, comparison.p_adjusted) == (0.0, 1.0, 1.0)
+        assert comparison.sentence.startswith("No evidence of a difference")
+        assert "(0.000; p = 1.000, adjusted 1.000)" in comparison.sentence
     for one in evaluation.tests:
         (test,) = one.pairs
-        assert (test.outcome.p, test.p_adjusted, test.evidence) == (None, None, "undefined")
-        assert test.outcome.reason is not None
-        assert test.outcome.reason in test.sentence
-        assert one.to_json()["pairs"][0]["reason"] == test.outcome.reason
+        assert (test.outcome.difference.value, test.outcome.statistic) == (0.0, 0.0)
+        assert (test.outcome.p, test.p_adjusted, test.evidence) == (1.0, 1.0, "no evidence of a difference")
+        assert test.outcome.difference.reason is not None
+        assert test.sentence.startswith("No evidence of a difference")
 
 
 def test_reasons_of_what_cannot_be_tested() -> None:
