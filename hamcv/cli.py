@@ -22,6 +22,7 @@ from cv_folds.training.record import job_folder
 from ensemble.settings import CalibratorName
 from hamcv import __version__
 from hamcv.combining import combine_again
+from hamcv.compare_screen import show_comparison
 from hamcv.config import RunConfig, names_data, recipes, resolve
 from hamcv.data_screen import show_dataset
 from hamcv.fetching import FetchOptions, fetch
@@ -373,6 +374,60 @@ def evaluate_command(
     show_notes(result.notes, _stderr())
     show_leaderboard(result.evaluation, Console())
     show_written(result.files, Console())
+
+
+@app.command("compare")
+def compare_command(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN RUN...", help="Run folders; the one to be beaten comes first.")
+    ],
+    *,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="New or empty folder for report, tables and numbers.")],
+    models: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A[,B,...]", help="A model for all runs, or one a run [default: the ensemble that each deploys]."
+        ),
+    ] = None,
+    unpaired: Annotated[
+        bool, typer.Option("--unpaired", help="Compare runs on other images, groups or folds, without pairs.")
+    ] = False,
+    allow_different: Annotated[
+        str | None,
+        typer.Option(metavar="folds,files", help="Pair the images even though folds or image files differ."),
+    ] = None,
+    formats: Annotated[str, typer.Option("--format", metavar="html,pdf", help="What to write.")] = "html,pdf",
+    malignant: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,...", help="Classes that count as malignant [default: those of the runs]."),
+    ] = None,
+    resamples: Annotated[
+        int | None, typer.Option(metavar="N", min=100, help="Lesion resamples [default: as of the first run].")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Of the resamples [default: that of the first run].")
+    ] = None,
+) -> None:
+    """Compare runs on the same images, paired by image id, with the tests that compare the models of one run.
+
+    Every difference is of a later run minus an earlier one. Runs whose data or folds differ are refused.
+    """
+    from hamcv.comparing import CompareOptions, compare_runs
+
+    options = CompareOptions(
+        runs=tuple(runs),
+        out=out,
+        models=_names(models),
+        unpaired=unpaired,
+        allow_different=tuple(_names(allow_different) or ()),
+        formats=tuple(_names(formats) or ()),
+        malignant=_names(malignant),
+        resamples=resamples,
+        seed=seed,
+    )
+    comparison, files = compare_runs(options)
+    show_comparison(comparison, Console())
+    show_written(files, Console())
 
 
 @app.command("folds")

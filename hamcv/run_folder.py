@@ -104,6 +104,34 @@ def hold(folder: Path, *, mend: str = "wait for it or choose another --out") -> 
 
 
 @contextmanager
+def keep_unchanged(folder: Path) -> Iterator[None]:
+    """Keep other processes from changing a run folder while it is read; any number may read it.
+
+    Parameters
+    ----------
+    folder : Path
+        A run folder. Nothing is written to it; a copy that has no lock file is nobody's.
+
+    Raises
+    ------
+    RunFolderBusyError
+        When another process writes to it.
+    """
+    path = folder / LOCK_FILE
+    if not path.is_file():
+        yield
+        return
+    with path.open("rb") as stream:
+        try:
+            fcntl.lockf(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                raise
+            raise RunFolderBusyError(f"{folder} is in use by another process, which may change it; wait") from error
+        yield
+
+
+@contextmanager
 def hold_job(folder: Path, index: int) -> Iterator[None]:
     """Keep other processes from a job of a run folder, and from the folder as a whole, but not from its other jobs.
 

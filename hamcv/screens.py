@@ -51,7 +51,7 @@ def show_leaderboard(evaluation: Evaluation, console: Console) -> None:
 
     for name in sorted(evaluation.models, key=rank, reverse=True):
         overall = evaluation.models[name].overall
-        table.add_row(name, *(_estimate(overall[metric]) for metric in LEADERBOARD))
+        table.add_row(name, *(estimate_text(overall[metric]) for metric in LEADERBOARD))
     console.print(table)
     if evaluation.effects is not None and evaluation.effects.best is not None:
         console.print(evaluation.effects.best.sentence, markup=False, highlight=False, soft_wrap=True)
@@ -157,7 +157,8 @@ def show_doctor(console: Console) -> None:
             console.print(f"{'':<26} -> {finding.mend}", style="yellow", markup=False, soft_wrap=True)
 
 
-def _estimate(estimate: Estimate) -> str:
+def estimate_text(estimate: Estimate) -> str:
+    """Write a value with its interval, in two decimals."""
     if estimate.value is None:
         return "n/a"
     if estimate.low is None or estimate.high is None:

@@ -6,11 +6,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from reports.across_runs import compare as compare
     from reports.elsewhere import evaluate as evaluate
     from reports.results import Estimate as Estimate
     from reports.results import Evaluation as Evaluation
+    from reports.run_comparison import RunComparison as RunComparison
 
-_HOMES = {"Estimate": "results", "Evaluation": "results", "evaluate": "elsewhere"}
+_HOMES = {
+    "Estimate": "results",
+    "Evaluation": "results",
+    "RunComparison": "run_comparison",
+    "compare": "across_runs",
+    "evaluate": "elsewhere",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -20,13 +20,14 @@ from reports.paired_tests import PairedOutcome, corrected_t_test, delong_test, m
 from reports.results import Estimate, ModelScores
 from reports.wording import metric_in_sentence, p_words, signed
 
-Method: TypeAlias = Literal["delong", "mcnemar", "corrected_t"]
+Method: TypeAlias = Literal["delong", "mcnemar", "corrected_t", "delong_independent"]
 Pair: TypeAlias = tuple[str, str]
 
 METHODS: dict[Method, str] = {
     "delong": "DeLong’s test",
     "mcnemar": "McNemar’s exact test",
     "corrected_t": "corrected t-test over folds",
+    "delong_independent": "DeLong’s test of independent samples",
 }
 
 
@@ -134,23 +135,34 @@ def run_tests(
         return _mcnemar(table, pair, resampled)
 
     return (
-        _family("delong", "malignant_auc", "image", pairs, lambda pair: delong(images, pair)),
-        _family("delong", "malignant_auc", "lesion", pairs, on_lesions(delong)),
-        _family("mcnemar", "accuracy", "lesion", pairs, on_lesions(mcnemar)),
+        family_of("delong", "malignant_auc", "image", pairs, lambda pair: delong(images, pair)),
+        family_of("delong", "malignant_auc", "lesion", pairs, on_lesions(delong)),
+        family_of("mcnemar", "accuracy", "lesion", pairs, on_lesions(mcnemar)),
         *(
-            _family("corrected_t", metric, "fold", pairs, _over_folds(metric, images, models))
+            family_of("corrected_t", metric, "fold", pairs, _over_folds(metric, images, models))
             for metric in COMPARED_METRICS
         ),
     )
 
 
-def _family(
+def family_of(
     method: Method,
     metric: str,
     unit: Literal["image", "lesion", "fold"],
     pairs: Sequence[Pair],
     test: Callable[[Pair], PairedOutcome],
 ) -> Family:
+    """Make one test of one metric for every pair, and adjust the p-values for their number.
+
+    Parameters
+    ----------
+    method, metric, unit
+        As in `Family`.
+    pairs : sequence of (str, str)
+        Which models to compare.
+    test : callable
+        Compares a pair.
+    """
     outcomes = [test(pair) for pair in pairs]
     adjusted = holm([outcome.p for outcome in outcomes])
     found = []

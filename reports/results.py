@@ -57,6 +57,18 @@ class ModelScores:
     folds: tuple[Mapping[str, float | None], ...]
     """The overall metrics in each fold alone, in fold order, without intervals."""
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the form used in ``metrics.json``."""
+        return {
+            "kind": self.kind,
+            "overall": {metric: estimate.to_json() for metric, estimate in self.overall.items()},
+            "per_class": {
+                name: {metric: estimate.to_json() for metric, estimate in metrics.items()}
+                for name, metrics in self.per_class.items()
+            },
+            "folds": [dict(fold) for fold in self.folds],
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
@@ -78,6 +90,19 @@ class Comparison:
     """Adjusted for the number of pairs that are compared by this metric (Holm)."""
     sentence: str = ""
     """What it shows, in words."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form used in ``metrics.json``."""
+        return {
+            "metric": self.metric,
+            "model": self.model,
+            "against": self.against,
+            "difference": self.difference.to_json(),
+            "evidence": self.evidence,
+            "p": self.p,
+            "p_adjusted": self.p_adjusted,
+            "sentence": self.sentence,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,20 +245,8 @@ class Evaluation:
             "n_lesions": self.n_lesions,
             "demo": self.demo,
             "protocol": self.protocol,
-            "models": {name: _model_json(scores) for name, scores in self.models.items()},
-            "comparisons": [
-                {
-                    "metric": comparison.metric,
-                    "model": comparison.model,
-                    "against": comparison.against,
-                    "difference": comparison.difference.to_json(),
-                    "evidence": comparison.evidence,
-                    "p": comparison.p,
-                    "p_adjusted": comparison.p_adjusted,
-                    "sentence": comparison.sentence,
-                }
-                for comparison in self.comparisons
-            ],
+            "models": {name: scores.to_json() for name, scores in self.models.items()},
+            "comparisons": [comparison.to_json() for comparison in self.comparisons],
         }
         if self.levels is not None:
             content |= self.levels.to_json() | {"tests": [family.to_json() for family in self.tests]}
@@ -260,15 +273,3 @@ class Evaluation:
 
 def _by_metric(models: Mapping[str, Mapping[str, RepeatedScore | InflatedScore | NestedScore]]) -> dict[str, Any]:
     return {model: {metric: score.to_json() for metric, score in metrics.items()} for model, metrics in models.items()}
-
-
-def _model_json(scores: ModelScores) -> dict[str, Any]:
-    return {
-        "kind": scores.kind,
-        "overall": {metric: estimate.to_json() for metric, estimate in scores.overall.items()},
-        "per_class": {
-            name: {metric: estimate.to_json() for metric, estimate in metrics.items()}
-            for name, metrics in scores.per_class.items()
-        },
-        "folds": [dict(fold) for fold in scores.folds],
-    }

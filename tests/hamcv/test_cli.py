@@ -35,6 +35,9 @@ SURFACE = {
         "--spins",
     },
     "predict": {"--output", "--device", "--tta", "--spins"},
+    "compare": {
+        "--out", "--models", "--unpaired", "--allow-different", "--format", "--malignant", "--resamples", "--seed",
+    },
     "folds": {"--out", "--data", "--folds", "--seed", "--format", "--set", "--stratify"},
     "doctor": set(),
     "data audit": {
@@ -95,6 +98,11 @@ def test_help_goes_to_stdout(hamcv: Hamcv, arguments: tuple[str, ...]) -> None:
         (("job", "nowhere", "0"), 2, ["nowhere", "--prepare"]),
         (("data", "info", "nowhere"), 3, ["nowhere"]),
         (("report", "nowhere"), 2, ["nowhere", "no run folder"]),
+        (("compare", "nowhere", "--out", "out"), 2, ["two runs or more"]),
+        (("compare", "nowhere", "neither", "--out", "out"), 2, ["nowhere", "no run folder"]),
+        (("compare", "nowhere", "neither"), 2, ["--out"]),
+        (("compare", "a", "b", "--out", "out", "--format", "docx"), 2, ["--format docx", "html, pdf"]),
+        (("compare", "a", "b", "--out", "out", "--allow-different", "labels"), 2, ["labels", "folds and files"]),
         (("predict", "nowhere", "image.jpg"), 3, ["nowhere"]),
         (("recipes", "show", "nope"), 2, ["default"]),
     ],
