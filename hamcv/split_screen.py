@@ -12,7 +12,8 @@ from rich.table import Table
 from cv_folds.errors import list_rows
 from cv_folds.split_audit import Crossing, PartAudit, SplitAudit
 
-COLUMNS = ("images", "same image", "lesion", "merged group", "near-duplicate", "any")
+# Heads of two lines, so that a terminal of 80 columns cuts no word.
+COLUMNS = ("images", "same\nimage", "lesion", "merged\ngroup", "near-\nduplicate", "any")
 
 
 def show_split_audit(audit: SplitAudit, console: Console) -> None:
@@ -70,7 +71,7 @@ def _table(first: str, rows: Iterable[tuple[str, Crossing]]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column(first)
     for title in COLUMNS:
-        table.add_column(title, justify="right")
+        table.add_column(title, justify="right", no_wrap=True)
     for name, row in rows:
         share = f" ({row.any / row.images:.1%})" if row.images else ""
         counts = (row.images, row.same_image, row.lesion, row.group, row.near_duplicate)

@@ -142,7 +142,7 @@ def _inflation(inflation: Inflation, lead: str) -> Section:
     return Section(
         name="leakage",
         title="How much of the score was the split",
-        blocks=(*protocol_tables.inflation_text(inflation, lead), protocol_tables.inflation_table(inflation)),
+        blocks=(*protocol_tables.inflation_text(inflation, lead), *protocol_tables.inflation_tables(inflation)),
     )
 
 

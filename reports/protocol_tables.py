@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from reports.document import Cell, Column, Paragraph, Table
@@ -9,6 +10,9 @@ from reports.metrics import OVERALL_METRICS
 from reports.results import InflatedScore, Inflation, RepeatedScore, Repeats
 from reports.score_tables import estimate_cell, missing, plain
 from reports.wording import METRICS, metric_in_sentence, metric_label, number, percent, signed
+
+_SIDE_BY_SIDE = 5
+"""Metrics that fit on the width of a page with both scores."""
 
 REPEATED_METRICS = ("macro_f1", "balanced_accuracy", "macro_auc", "accuracy", "log_loss", "ece")
 
@@ -96,33 +100,51 @@ def _sentence(model: str, metric: str, score: InflatedScore) -> str:
     return f"{text} ({span})."
 
 
-def inflation_table(inflation: Inflation) -> Table:
-    """Return for every overall metric and model the difference between the two kinds of folds, and both values."""
+def inflation_tables(inflation: Inflation) -> tuple[Table, Table]:
+    """Return both scores of every model and their difference, in two tables: all metrics do not fit side by side."""
+    return (
+        _inflation_table(
+            inflation,
+            "leakage-inflation",
+            OVERALL_METRICS[:_SIDE_BY_SIDE],
+            "Score on folds that keep lesions together → score on folds of images; below it the difference, with a "
+            "95 % interval from the same lesion resamples for both. Bold: the interval excludes zero. The intervals "
+            "describe the sampling of lesions for the networks as trained: how far training again would move a score "
+            "is not in them, and they are not adjusted for the number of comparisons.",
+        ),
+        _inflation_table(
+            inflation,
+            "leakage-inflation-further",
+            OVERALL_METRICS[_SIDE_BY_SIDE:],
+            "The same for further scores; of log-loss, Brier score and ECE, less is better.",
+        ),
+    )
+
+
+def _inflation_table(inflation: Inflation, name: str, metrics: Sequence[str], caption: str) -> Table:
     return Table(
-        name="leakage-inflation",
-        caption="Score on folds of images minus score on folds that keep lesions together, with a 95 % interval from "
-        "the same lesion resamples for both; below it, both scores. Bold: the interval excludes zero. The intervals "
-        "describe the sampling of lesions for the networks as trained: how far training again would move a score is "
-        "not in them, and they are not adjusted for the number of comparisons.",
+        name=name,
+        caption=caption,
         columns=(
-            Column(label="Score", numeric=False),
-            *(Column(label=model, explain="Image-level minus grouped.") for model in inflation.models),
+            Column(label="Model", numeric=False),
+            *(Column(label=METRICS[metric].label, explain=METRICS[metric].explain) for metric in metrics),
         ),
         rows=tuple(
-            (
-                Cell(text=METRICS[metric].label),
-                *(_inflated(scores[metric]) for scores in inflation.models.values()),
-            )
-            for metric in OVERALL_METRICS
+            (Cell(text=model), *(_inflated(scores[metric]) for metric in metrics))
+            for model, scores in inflation.models.items()
         ),
     )
 
 
 def _inflated(score: InflatedScore) -> Cell:
     difference = score.difference
+    if score.grouped is None or score.image_level is None or difference.value is None:
+        return missing(difference.reason)
     cell = estimate_cell(difference, sign=True)
-    if score.grouped is None or score.image_level is None:
-        return cell
     apart = difference.low is not None and difference.high is not None and not difference.low <= 0 <= difference.high
-    values = f"{number(score.grouped)} → {number(score.image_level)}"
-    return replace(cell, detail=f"{cell.detail} {values}".strip(), best=apart)
+    return replace(
+        cell,
+        text=f"{number(score.grouped)} → {number(score.image_level)}",
+        detail=f"{cell.text} {cell.detail}".strip(),
+        best=apart,
+    )

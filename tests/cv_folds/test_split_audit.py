@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from io import StringIO
 
 import numpy as np
@@ -17,7 +18,7 @@ from cv_folds.near_duplicates.decisions import Decisions
 from cv_folds.near_duplicates.search import FoundPair
 from cv_folds.published_split import SplitColumns, read_published_split
 from cv_folds.shared_lesions import join_lesions
-from cv_folds.split_audit import audit_split_file
+from cv_folds.split_audit import Crossing, audit_split_file
 from cv_folds.splits import make_folds
 from hamcv.split_screen import show_split_audit
 
@@ -295,6 +296,18 @@ def test_grouped_folds_do_not_leak_and_random_ones_as_much_as_counted_by_hand(tm
         for label, name in enumerate(dataset.classes):
             assert part.per_class[name].any == shared[dataset.labels[inside] == label].sum()
             assert part.per_class[name].images == (dataset.labels[inside] == label).sum()
+
+
+def test_a_terminal_of_80_columns_cuts_no_head_and_no_count(tmp_path, dataset):
+    text = "\n".join(f"{n},{k},{'test' if FOLD[n] == k else 'train'}" for k in range(3) for n in "abcdefgh")
+    audit = audit_split_file(written(tmp_path, "image,fold,set\n" + text), dataset, dataset.lesion_ids)
+    large = Crossing(images=10015, same_image=10015, lesion=10015, group=10015, near_duplicate=10015, any=10015)
+    parts = tuple(replace(part, overall=large, per_class=dict.fromkeys(part.per_class, large)) for part in audit.parts)
+    out = StringIO()
+    show_split_audit(replace(audit, parts=parts), Console(file=out, width=80))
+    assert "…" not in out.getvalue()
+    assert out.getvalue().count("10015 (100.0%)") == 3
+    assert out.getvalue().count("30045 (100.0%)") == 2
 
 
 def test_the_screen_and_the_file_say_it(tmp_path, dataset):

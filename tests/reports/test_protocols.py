@@ -14,8 +14,11 @@ from cv_folds.errors import DataError
 from ensemble.predictions import Predictions
 from reports.inflation import measure_inflation, shared_with_training
 from reports.metrics import OVERALL_METRICS, score_images
+from reports.protocol_tables import inflation_tables
 from reports.repeats import spread_over_repeats
+from reports.results import Estimate
 from reports.settings import ReportSettings
+from reports.wording import METRICS
 from reports.write import write_report
 
 FEW = ReportSettings(resamples=200)
@@ -97,6 +100,30 @@ def test_images_that_share_a_lesion_with_training(seed: int) -> None:
     groups, folds = rng.integers(0, 12, 30).astype(str), rng.integers(0, 3, 30)
     expected = sum(((groups == group) & (folds != fold)).any() for group, fold in zip(groups, folds, strict=True))
     assert shared_with_training(groups, folds) == expected
+
+
+def test_the_tables_keep_their_width_however_many_models_there_are(run: Any) -> None:
+    poor = worse(run.predictions, 0.3)
+    few = measure_inflation(poor, run.predictions, settings=FEW, generator=np.random.default_rng(0))
+    many = {f"{model}_{number}": scores for model, scores in few.models.items() for number in range(5)}
+    tables = inflation_tables(replace(few, models=many))
+    assert [column.label for table in tables for column in table.columns[1:]] == [
+        METRICS[metric].label for metric in OVERALL_METRICS
+    ]
+    for table in tables:
+        assert len(table.columns) == 6
+        assert [row[0].text for row in table.rows] == list(many)
+    score = few.models["stack"]["macro_f1"]
+    place = OVERALL_METRICS.index("macro_f1") + 1
+    cell = next(row[place] for row in tables[0].rows if row[0].text == "stack_0")
+    low, high = score.difference.low, score.difference.high
+    assert cell.text == f"{score.grouped:.3f} → {score.image_level:.3f}"
+    assert cell.detail == f"{score.difference.value:+.3f} [{low:.3f}, {high:.3f}]".replace("-", "−")
+    assert cell.value == score.difference.value
+    assert cell.best == (low > 0 or high < 0)
+    unknown = replace(score, difference=Estimate(value=None, reason="undefined on one kind of folds"), grouped=None)
+    tables = inflation_tables(replace(few, models={"one": few.models["stack"] | {"mcc": unknown}}))
+    assert tables[1].notes[0] == "undefined on one kind of folds"
 
 
 def test_the_pages_of_both(make_run: Callable[..., Any]) -> None:
