@@ -51,7 +51,7 @@ def cross_fit(
     settings : EnsembleSettings
         Which combiners and which calibrator, and how they are fitted.
     power : float
-        `TrainingSettings.resampling_power`: which class shares training showed.
+        `TrainingSettings.balancing_power`: which class shares training showed.
     clinical : ClinicalTable, optional
         Holds the images of `oof` at least; without it nothing is known about them.
     workers : int

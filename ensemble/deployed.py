@@ -56,7 +56,7 @@ def fit_deployed(
     settings : EnsembleSettings
         `deployed` names the combiner, `coverage` that of the sets.
     power : float
-        `TrainingSettings.resampling_power`.
+        `TrainingSettings.balancing_power`.
     clinical : ClinicalTable, optional
         Holds the images of `oof` at least; without it nothing is known about them.
     costs : (n_classes, n_classes) float64, optional

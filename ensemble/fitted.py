@@ -53,7 +53,7 @@ def fit_model(
     settings : EnsembleSettings
         Passed to the fits.
     power : float
-        `TrainingSettings.resampling_power`: which class shares training showed.
+        `TrainingSettings.balancing_power`: which class shares training showed.
 
     Returns
     -------

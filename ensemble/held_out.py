@@ -94,7 +94,7 @@ def predict_held_out(
     settings : EnsembleSettings
         How.
     power : float
-        `TrainingSettings.resampling_power`.
+        `TrainingSettings.balancing_power`.
     workers : int
         Most processes side by side; the result does not depend on it.
 

@@ -40,7 +40,7 @@ def predict_test_part(
     settings : EnsembleSettings
         Which combiners and which calibrator, and how they are fitted.
     power : float
-        `TrainingSettings.resampling_power`.
+        `TrainingSettings.balancing_power`.
     clinical : ClinicalTable, optional
         Holds the images of both parts at least; without it nothing is known about them.
     workers : int
@@ -94,7 +94,7 @@ def fit_on_validation(
     settings : EnsembleSettings
         `deployed` names the combiner, `coverage` that of the sets.
     power : float
-        `TrainingSettings.resampling_power`.
+        `TrainingSettings.balancing_power`.
     clinical : ClinicalTable, optional
         Holds the images of the part at least; without it nothing is known about them.
     costs : (n_classes, n_classes) float64, optional

@@ -42,7 +42,7 @@ def nested_predictions(
     settings : EnsembleSettings
         Which combiners and which calibrator, and how they are fitted.
     power : float
-        `TrainingSettings.resampling_power`: which class shares training showed.
+        `TrainingSettings.balancing_power`: which class shares training showed.
     clinical : ClinicalTable, optional
         Holds the images of `oof` at least; without it nothing is known about them.
     workers : int

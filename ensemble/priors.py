@@ -50,8 +50,8 @@ def prior_shift(labels: IntArray, n_classes: int, *, power: float) -> PriorShift
     n_classes : int
         Number of classes.
     power : float
-        `cv_folds.training.settings.TrainingSettings.resampling_power`: training drew an image of a class of n images
-        with a weight of ``n ** -power``; 0 for no resampling, 1 for classes of one size.
+        `cv_folds.training.settings.TrainingSettings.balancing_power`: in training an image of a class of n images
+        counted with a weight of ``n ** -power``; 0 for no balancing, 1 for classes of one size.
 
     Returns
     -------

@@ -191,7 +191,7 @@ def _combine_arm(run: Path, config: RunConfig, division: Division) -> Callable[[
     settings, classes = config.ensemble, division.folds.classes
     clinical = read_clinical(run / METADATA_FILE, division.folds.image_ids)
     costs = None if settings.costs is None else read_costs(Path(settings.costs), classes)
-    power, workers = config.training.resampling_power, cpu_cores()
+    power, workers = config.training.balancing_power, cpu_cores()
     oof = _pooled(run, config, division)
     deploy: Callable[[], Deployed]
     if division.folds.holdout:
@@ -229,7 +229,7 @@ def _combine_nested(run: Path, config: RunConfig, division: Division) -> None:
     pairs = [FoldLogits.load(job.folder(run) / LOGITS_FILE) for job in jobs_of_pairs(config)]
     oof = pool_pairs(division.folds, _pooled(run, config, division), pairs)
     clinical = read_clinical(run / METADATA_FILE, division.folds.image_ids)
-    power = config.training.resampling_power
+    power = config.training.balancing_power
     nested = nested_predictions(oof, config.ensemble, power=power, clinical=clinical, workers=cpu_cores())
     nested.write_csv(path)
 

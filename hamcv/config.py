@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -200,19 +200,27 @@ def resolve(recipe: str, options: Mapping[str, Any], assignments: Sequence[str] 
     options : mapping
         Dotted key to value; values of None are passed over.
     assignments : sequence of str
-        ``key=value`` with a dotted key and a TOML value (a bare word is taken as text).
+        ``key=value`` with a dotted key and a TOML value (a bare word is taken as text). A number in a key counts the
+        entries of a list from 0, as in ``training.phases.0.learning_rate``.
 
     Raises
     ------
     UsageError
         Naming every wrong setting, its value and what is allowed.
+
+    Notes
+    -----
+    ``training.epochs``, as an option or assignment, also cuts every training phase to so many epochs.
     """
     name, table = _read_recipe(recipe)
     merged = _merge(_read_recipe("default")[1], table)
     merged.pop("description", None)
     merged.setdefault("recipe", name)
-    for key, value in _changes(options, assignments).items():
+    changes = _changes(options, assignments)
+    for key, value in changes.items():
         _set(merged, key, value)
+    if "training.epochs" in changes:
+        _cap_epochs(merged)
     return check(merged)
 
 
@@ -311,21 +319,51 @@ def _assignment(text: str) -> tuple[str, Any]:
 
 
 def _set(table: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key; a number in it counts the entries of a list from 0."""
     *above, last = key.split(".")
-    for part in above:
-        inner = table.setdefault(part, {})
-        if not isinstance(inner, dict):
+    inner: Any = table
+    for number, part in enumerate(above):
+        place = _place(inner, part, key, ".".join(above[:number]))
+        if isinstance(inner, dict):
+            # A number says that a list was meant, which cannot be made of nothing.
+            inner.setdefault(place, [] if [*above, last][number + 1].isdigit() else {})
+        inner = inner[place]
+        if not isinstance(inner, dict | list):
             raise UsageError(f"--set {key}: {part} is a single value, not a table")
-        table = inner
-    table[last] = value
+    inner[_place(inner, last, key, ".".join(above))] = value
+
+
+def _place(inside: dict[str, Any] | list[Any], part: str, key: str, above: str) -> Any:
+    """Return the key or position that a part of a dotted key stands for."""
+    if isinstance(inside, dict):
+        return part
+    if not part.isdigit() or int(part) >= len(inside):
+        numbers = f"has entries 0 to {len(inside) - 1}" if inside else "has no entries"
+        raise UsageError(f"--set {key}: {above} is a list and {numbers}; name one of them, or set the whole list")
+    return int(part)
+
+
+def _cap_epochs(table: dict[str, Any]) -> None:
+    """Let the number of epochs that was asked for hold for every phase."""
+    match table:
+        case {"training": {"epochs": int(most), "phases": list(phases)}}:
+            for phase in phases:
+                if isinstance(phase, dict) and isinstance(phase.get("epochs"), int):
+                    phase["epochs"] = min(phase["epochs"], most)
 
 
 def _complaint(detail: Any) -> str:
     key = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
         return f"{key}: there is no such setting; allowed here: {', '.join(_allowed(detail['loc'][:-1]))}"
+    if detail["type"] == "missing":
+        return f"{key}: is missing, and there is no default"
     message = str(detail["msg"]).removeprefix("Value error, ")
-    if not key or isinstance(detail["input"], dict):
+    if detail["type"] == "tuple_type":
+        message = "must be a list"
+    elif detail["type"] == "model_type":
+        message = f"must be a table of {', '.join(_allowed(detail['loc']))}"
+    elif not key or isinstance(detail["input"], dict):
         # Settings that do not go together: what was given is a whole table.
         return message
     return f"{key} = {detail['input']!r}: {message[0].lower()}{message[1:]}"
@@ -334,7 +372,11 @@ def _complaint(detail: Any) -> str:
 def _allowed(location: tuple[str | int, ...]) -> list[str]:
     model: type[BaseModel] = RunConfig
     for part in location:
-        inner = model.model_fields[str(part)].annotation
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation
+        # A list of tables is written as a tuple of its entries' type.
+        inner = get_args(annotation)[0] if get_origin(annotation) is tuple else annotation
         assert isinstance(inner, type)
         assert issubclass(inner, BaseModel)
         model = inner

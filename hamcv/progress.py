@@ -77,10 +77,10 @@ class JobProgress:
             self._bars[spec.name] = self.bars.add_task(f"  {spec.name}", total=None, note="")
         steps = int(state["steps"])
         done = (int(state["epoch"]) - 1) * steps + int(state["step"])
-        note = f"epoch {state['epoch']}/{spec.settings.epochs}  {state['images_per_second']:.0f} images/s"
+        note = f"epoch {state['epoch']}/{spec.settings.most_epochs}  {state['images_per_second']:.0f} images/s"
         if state.get("validation_loss") is not None:
             note += f"  validation loss {state['validation_loss']:.3f}"
-        self.bars.update(self._bars[spec.name], completed=done, total=steps * spec.settings.epochs, note=note)
+        self.bars.update(self._bars[spec.name], completed=done, total=steps * spec.settings.most_epochs, note=note)
 
     def _time_left(self) -> str:
         """Estimate from the finished jobs: a backbone without one is taken to cost the mean of the others."""

@@ -87,6 +87,11 @@ def classifier_layer(model: nn.Module) -> str:
     return str(layers[-1])
 
 
+def n_outputs(model: nn.Module) -> int:
+    """Return how many logits a network gives."""
+    return len(next(model.get_submodule(classifier_layer(model)).parameters()))
+
+
 def set_batch_norm_momentum(model: nn.Module, momentum: float) -> None:
     """Set how fast the running statistics of every batch normalisation follow."""
     for module in model.modules():

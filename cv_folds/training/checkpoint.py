@@ -24,7 +24,7 @@ from cv_folds.files import write_atomically
 
 CHECKPOINT_FOLDER = "checkpoints"
 # Raised when the names or the meaning of the entries change: older checkpoints are then passed over.
-_FORMAT = "1"
+_FORMAT = "2"
 _KEPT = 2
 # A channels-last tensor is stored as its transposed view, which is contiguous: a copy would double the memory.
 _TRANSPOSED = "transposed"

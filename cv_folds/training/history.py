@@ -14,7 +14,7 @@ from cv_folds.files import write_text
 from cv_folds.training.course import EpochRow
 
 EVENT_FOLDER = "tensorboard"
-_CURVES = ("learning_rate", "train_loss", "validation_loss", "validation_balanced_accuracy", "images_per_second")
+_CURVES = tuple(field.name for field in fields(EpochRow) if field.name not in ("epoch", "weights", "seconds"))
 
 
 def write_history(path: Path, rows: tuple[EpochRow, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Fitting one network: the loop, early stopping on the inner validation split, and checkpoints on the way.
+"""Fitting one network: phases, early stopping on the inner validation split, and checkpoints on the way.
 
 `fit` receives views of the training and validation images only. A view cannot reach any row but its own, so the
 held-out fold can neither be trained on nor choose the epoch: it is not there.
@@ -17,15 +17,18 @@ from torch import nn
 
 from cv_folds.errors import JobFailedError
 from cv_folds.training.augment import augment
+from cv_folds.training.average import WeightAverage
+from cv_folds.training.backbones import n_outputs
 from cv_folds.training.checkpoint import Checkpoints
-from cv_folds.training.course import EpochRow
+from cv_folds.training.course import Course, EpochRow
+from cv_folds.training.freezing import choose_trained, set_training_mode
 from cv_folds.training.mixing import mix_images
+from cv_folds.training.monitor import ValidationFigures, shortfall, validation_figures
 from cv_folds.training.pixels import Normalisation
 from cv_folds.training.plan import draw_plan, size_of_epoch
 from cv_folds.training.predict import evaluation_batch_size, predict_logits
-from cv_folds.training.refinement import refinement_loss
-from cv_folds.training.resampling import aimed_weights
-from cv_folds.training.settings import TrainingSettings
+from cv_folds.training.resampling import class_weights
+from cv_folds.training.settings import PhaseSettings, TrainingSettings
 from cv_folds.training.state import TrainingState, capture, restore
 from cv_folds.training.step import Stepper
 from cv_folds.training.view import ImageView
@@ -38,7 +41,7 @@ class Fitted:
     history: tuple[EpochRow, ...]
     """One row an epoch."""
     best_epoch: int
-    """The epoch with the least validation loss, counted from 1."""
+    """The epoch that `TrainingSettings.monitor` chose, counted from 1."""
     resumed: int
     """How often the training went on from a checkpoint."""
     seconds_before: float
@@ -58,7 +61,7 @@ class Progress:
     images_per_second: float
     """Since the epoch began."""
     validation_loss: float | None
-    """Least so far; None before the first epoch ended."""
+    """Least refinement loss so far; None before the first epoch ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +104,7 @@ def fit(
     settings : TrainingSettings
         Epochs, patience, schedule, augmentation and the rest.
     from_scratch : bool
-        Chooses between the two learning rates.
+        Chooses between the two learning rates of a training without phases.
     normalisation : Normalisation
         Of the pixels.
     generator : torch.Generator
@@ -124,34 +127,51 @@ def fit(
     size = size_of_epoch(train.labels, settings)
     micro_batch = means.micro_batch or size.batch_size
     evaluation_batch = evaluation_batch_size(micro_batch, train.device)
-    peak = settings.learning_rate_from_scratch if from_scratch else settings.learning_rate
-    state = TrainingState(
-        stepper=Stepper(
+    phases = settings.phases_of(from_scratch=from_scratch)
+    weights = None
+    if settings.class_weights == "balanced":
+        weights = class_weights(train.labels, n_outputs(model)).to(train.device)
+
+    def stepper_of(phase: PhaseSettings, average: WeightAverage | None = None) -> Stepper:
+        choose_trained(model, phase)
+        return Stepper(
             model,
             # Not `or`: a compiled module has a truth value only where it has a length.
             forward=model if means.compiled is None else means.compiled,
             settings=settings,
-            peak=peak,
-            steps=size.steps * settings.epochs,
+            peak=phase.learning_rate,
+            steps=size.steps * phase.epochs,
             bfloat16=means.bfloat16,
             micro_batch=micro_batch,
-        ),
+            class_weights=weights,
+            average=average,
+        )
+
+    snapshot = None if means.checkpoints is None else means.checkpoints.latest()
+    number = 0 if snapshot is None else int(snapshot.state["phase"])
+    state = TrainingState(
+        stepper=stepper_of(phases[number]),
+        phase=number,
+        course=Course(monitor=settings.monitor),
         generator=generator,
         epoch_start=generator.get_state(),
     )
     seconds_before = 0.0
-    if means.checkpoints is not None and (snapshot := means.checkpoints.latest()) is not None:
+    if snapshot is not None:
         restore(state, snapshot)
         seconds_before = sum(row.seconds for row in state.course.rows) + state.seconds
         on_epoch(tuple(state.course.rows))
-    while not state.course.ended(epochs=settings.epochs, patience=settings.patience):
+    while (coming := state.course.coming_phase(phases, patience=settings.patience)) is not None:
+        phase = phases[coming]
+        if coming != state.phase:
+            state.begin(coming, stepper_of(phase, state.stepper.average))
         start = time.perf_counter() - state.seconds
-        train_loss, speed = _train_epoch(state, train, settings, normalisation, on_step, means, start)
+        train_loss, speed = _train_epoch(state, train, phase, settings, normalisation, on_step, means, start)
         if not math.isfinite(train_loss):
-            raise _not_finite("training", len(state.course.rows) + 1, peak)
+            raise _not_finite("training", len(state.course.rows) + 1, phase.learning_rate)
         row = _validated(state, validation, evaluation_batch, normalisation, settings, train_loss, speed, start)
         if not math.isfinite(row.validation_loss):
-            raise _not_finite("validation", row.epoch, peak)
+            raise _not_finite("validation", row.epoch, phase.learning_rate)
         if state.course.add(row):
             _keep(_weights_of(state.stepper, row.weights), state.best)
         state.losses, state.epoch_start, state.seconds = [], generator.get_state(), 0.0
@@ -159,6 +179,7 @@ def fit(
         on_epoch(tuple(state.course.rows))
     if means.checkpoints is not None:
         means.checkpoints.wait()
+    model.requires_grad_(True)
     model.load_state_dict(state.best)
     return Fitted(
         history=tuple(state.course.rows),
@@ -171,6 +192,7 @@ def fit(
 def _train_epoch(
     state: TrainingState,
     train: ImageView,
+    phase: PhaseSettings,
     settings: TrainingSettings,
     normalisation: Normalisation,
     on_step: Callable[[Progress], object],
@@ -186,8 +208,8 @@ def _train_epoch(
     parameters = plan.parameters.to(train.device)
     targets = train.labels[plan.positions].to(train.device)
     mixes = [None if mix is None else mix.to(train.device) for mix in plan.mixes]
-    least = state.course.least if state.course.rows else None
-    state.stepper.model.train()
+    least = min((row.validation_loss for row in state.course.rows), default=None)
+    set_training_mode(state.stepper.model, phase)
     saved = time.perf_counter()
     for step, pixels in enumerate(train.batches(list(plan.positions[done:])), start=done):
         images = augment(pixels, parameters.rows(slice(step * batch_size, (step + 1) * batch_size)), normalisation)
@@ -226,18 +248,21 @@ def _validated(
 ) -> EpochRow:
     """Validate the last weights and their average, and describe the epoch by the better ones."""
     stepper = state.stepper
-    figures: list[tuple[float, float, Literal["last", "average"]]]
-    figures = [(*_validate(stepper.model, validation, batch_size, normalisation, settings), "last")]
+    chosen = _validate(stepper.model, validation, batch_size, normalisation, settings)
+    weights: Literal["last", "average"] = "last"
     if stepper.average is not None:
-        model = stepper.average.model
-        figures.append((*_validate(model, validation, batch_size, normalisation, settings), "average"))
-    loss, balanced_accuracy, weights = min(figures, key=lambda figure: figure[0])
+        average = _validate(stepper.average.model, validation, batch_size, normalisation, settings)
+        if shortfall(average, settings.monitor) < shortfall(chosen, settings.monitor):
+            chosen, weights = average, "average"
     return EpochRow(
         epoch=len(state.course.rows) + 1,
+        phase=state.phase + 1,
         learning_rate=stepper.learning_rate,
         train_loss=train_loss,
-        validation_loss=loss,
-        validation_balanced_accuracy=balanced_accuracy,
+        validation_loss=chosen.loss,
+        validation_balanced_accuracy=chosen.balanced_accuracy,
+        validation_weighted_loss=chosen.weighted_loss,
+        validation_macro_f1=chosen.macro_f1,
         weights=weights,
         seconds=time.perf_counter() - start,
         images_per_second=speed,
@@ -246,14 +271,9 @@ def _validated(
 
 def _validate(
     model: nn.Module, view: ImageView, batch_size: int, normalisation: Normalisation, settings: TrainingSettings
-) -> tuple[float, float]:
-    """Return the refinement loss and the balanced accuracy over the classes that the view holds."""
+) -> ValidationFigures:
     logits = predict_logits(model, view, batch_size=batch_size, normalisation=normalisation)
-    weights = aimed_weights(view.labels, logits.shape[1], settings)
-    loss = refinement_loss(logits, view.labels, weights)
-    hits = (logits.argmax(1) == view.labels).float()
-    recalls = [hits[view.labels == label].mean() for label in torch.unique(view.labels)]
-    return loss, float(torch.stack(recalls).mean())
+    return validation_figures(logits, view.labels, settings)
 
 
 def _weights_of(stepper: Stepper, which: Literal["last", "average"]) -> nn.Module:

@@ -20,7 +20,7 @@ def aimed_weights(labels: torch.Tensor, n_classes: int, settings: TrainingSettin
 
     A network is judged at the prevalence that it was trained for: at another one it would have to be corrected first.
     """
-    return class_weights(labels, n_classes) ** settings.resampling_power
+    return class_weights(labels, n_classes) ** settings.balancing_power
 
 
 def epoch_size(labels: torch.Tensor, settings: TrainingSettings) -> int:

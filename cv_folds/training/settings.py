@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Monitor = Literal["refinement", "weighted_loss", "macro_f1", "balanced_accuracy", "last"]
+"""By what the epoch is chosen."""
 
 
 class AugmentationSettings(BaseModel):
@@ -30,6 +33,32 @@ class AugmentationSettings(BaseModel):
     """The same for saturation, around each pixel's grey."""
 
 
+class PhaseSettings(BaseModel):
+    """One part of a training. Phases follow each other; each starts from the last weights of the one before it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    epochs: int = Field(ge=1)
+    """Most epochs of the phase; `patience` may end it sooner."""
+    learning_rate: float = Field(gt=0, le=1)
+    """Peak learning rate, whatever the weights started from; the schedule runs over the phase."""
+    trained: Literal["all", "head"] | float = "all"
+    """``all`` layers, the ``head`` that gives the logits, or the last share of the layers, above 0 and below 1. Layers
+    are the modules that hold parameters of their own, in the order in which the network defines them; the share is
+    rounded to whole layers, and the head is always trained."""
+    batch_norm: Literal["train", "frozen"] = "train"
+    """``train``: all batch normalisations use the statistics of the batch and update the running ones, in layers that
+    are not trained too. ``frozen``: they use the running statistics, which stay, and their scale and shift stay."""
+
+    @field_validator("trained", mode="before")
+    @classmethod
+    def _all_head_or_share(cls, trained: Any) -> Any:
+        share = isinstance(trained, float) and 0 < trained < 1
+        if trained not in ("all", "head") and not share:
+            raise ValueError("must be all, head, or a share of the layers above 0 and below 1, such as 0.75")
+        return trained
+
+
 class TrainingSettings(BaseModel):
     """How each (backbone, fold) model is trained."""
 
@@ -38,25 +67,46 @@ class TrainingSettings(BaseModel):
     image_size: int = Field(default=224, ge=16, le=2048)
     """Side in pixels of the square that every image is scaled to."""
     epochs: int = Field(default=30, ge=1)
-    """Most epochs; early stopping may end sooner."""
+    """Most epochs of a training without `phases`; early stopping may end sooner."""
+    phases: tuple[PhaseSettings, ...] = ()
+    """Parts of the training; none is one phase of `epochs` in which all layers are trained. Each begins with a fresh
+    state of the optimiser; a moving average goes on."""
+    monitor: Monitor = "refinement"
+    """What the best epoch is best in, on the validation images: the least loss at the best temperature and the class
+    shares of training (`refinement`), the least loss with all classes weighted alike (`weighted_loss`), the largest
+    `macro_f1` or `balanced_accuracy`, or nothing: the `last` epoch is kept."""
     patience: int = Field(default=8, ge=1)
-    """Epochs without a better validation loss after which training stops."""
+    """Epochs of a phase without a better one after which it ends; without effect where the last epoch is kept."""
     batch_size: int = Field(default=64, ge=2)
     """Images a step."""
     learning_rate: float = Field(default=5e-4, gt=0, le=1)
-    """Peak learning rate of AdamW when the weights are pretrained."""
+    """Peak learning rate when the weights are pretrained, without `phases`."""
     learning_rate_from_scratch: float = Field(default=3e-3, gt=0, le=1)
-    """Peak learning rate of AdamW with `weights = "none"`."""
+    """Peak learning rate with `weights = "none"`, without `phases`."""
+    optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
+    """AdamW, Adam, or stochastic gradient descent with `momentum`."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Of `sgd`."""
+    nesterov: bool = False
+    """Nesterov's momentum in `sgd`."""
     weight_decay: float = Field(default=0.01, ge=0)
-    """Decoupled weight decay; not applied to biases and normalisation layers."""
-    schedule: Literal["one_cycle", "cosine"] = "one_cycle"
-    """Course of the learning rate over all steps: rise and fall, or fall only."""
+    """Decoupled from the gradient in `adamw`, added to it in `adam` and `sgd`, as in torch; not applied to biases and
+    normalisation layers."""
+    schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
+    """Course of the learning rate over all steps of a phase: rise and fall, fall only, or neither."""
     warmup: float = Field(default=0.2, gt=0, lt=1)
     """Share of the steps in which `one_cycle` rises."""
+    loss: Literal["cross_entropy", "focal"] = "cross_entropy"
+    """What training makes small."""
+    focal_gamma: float = Field(default=2.0, ge=0, le=10)
+    """How much `focal` plays down what the network is sure of; 0 is cross-entropy."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """`balanced` multiplies the loss of an image by n / (classes x class size), counted over the training rows of the
+    fold; the weights of these rows average 1."""
     label_smoothing: float = Field(default=0.05, ge=0, lt=1)
     """Share of each training target that is spread over all classes."""
-    gradient_clip: float = Field(default=1.0, gt=0)
-    """Largest norm of the gradient of a step."""
+    gradient_clip: float = Field(default=1.0, ge=0)
+    """Largest norm of the gradient of a step; 0: no limit."""
     resampling: Literal["weighted", "over", "under", "none"] = "weighted"
     """How the training split is balanced: drawn with weights 1 / class size (with replacement), imbalanced-learn's
     random over-sampling or under-sampling, or not at all."""
@@ -79,9 +129,29 @@ class TrainingSettings(BaseModel):
     augmentation: AugmentationSettings = AugmentationSettings()
     """Random changes of the training images."""
 
+    @model_validator(mode="after")
+    def _nesterov_has_momentum(self) -> Self:
+        if self.nesterov and (self.optimiser != "sgd" or self.momentum == 0):
+            raise ValueError("training.nesterov goes with training.optimiser = sgd and a momentum above 0 only")
+        return self
+
+    def phases_of(self, *, from_scratch: bool) -> tuple[PhaseSettings, ...]:
+        """Return the phases, at least one; `from_scratch` chooses the learning rate where none are set."""
+        peak = self.learning_rate_from_scratch if from_scratch else self.learning_rate
+        return self.phases or (PhaseSettings(epochs=self.epochs, learning_rate=peak),)
+
     @property
-    def resampling_power(self) -> float:
-        """An image of a class of n images is drawn with a weight of ``n ** -power``: 0 not at all, 1 evens all out."""
+    def most_epochs(self) -> int:
+        """Epochs of all phases, when none ends early."""
+        return sum(phase.epochs for phase in self.phases) or self.epochs
+
+    @property
+    def balancing_power(self) -> float:
+        """An image of a class of n images counts with a weight of ``n ** -power``: 0 as it is, 1 evens all out."""
+        return self._resampling_power + (self.class_weights == "balanced")
+
+    @property
+    def _resampling_power(self) -> float:
         match self.resampling:
             case "weighted":
                 return self.resampling_exponent

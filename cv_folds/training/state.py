@@ -18,22 +18,30 @@ class TrainingState:
     """Where a training stands."""
 
     stepper: Stepper
-    """The network, its optimiser and moving average."""
+    """The network, its optimiser and moving average, in the phase that `phase` names."""
+    phase: int
+    """Position of that phase in the settings."""
+    course: Course
+    """The epochs so far."""
     generator: torch.Generator
     """For sampling and augmentation, a CPU generator."""
     epoch_start: torch.Tensor
     """State of `generator` at the beginning of the running epoch."""
-    course: Course = field(default_factory=Course)
-    """The epochs so far."""
+    steps_before: int = 0
+    """Steps of the phases before."""
     best: dict[str, torch.Tensor] = field(default_factory=dict)
     """Weights of the best epoch so far."""
     losses: list[torch.Tensor] = field(default_factory=list)
     """() float32, one a step of the running epoch, on the device."""
     seconds: float = 0.0
     """Spent on the running epoch by processes that were interrupted."""
-
     resumed: int = 0
     """How often the training went on from a checkpoint."""
+
+    def begin(self, phase: int, stepper: Stepper) -> None:
+        """Go on in another phase."""
+        self.steps_before += self.stepper.steps_done
+        self.phase, self.stepper = phase, stepper
 
     @property
     def device(self) -> torch.device:
@@ -58,7 +66,9 @@ def capture(state: TrainingState) -> Snapshot:
     if state.losses:
         tensors["losses"] = torch.stack(state.losses)
     plain: dict[str, Any] = {
-        "steps_done": stepper.steps_done,
+        "steps_done": state.steps_before + stepper.steps_done,
+        "phase": state.phase,
+        "phase_steps": stepper.steps_done,
         "average_steps": None if stepper.average is None else stepper.average.steps,
         "rows": state.course.plain(),
         "seconds": state.seconds,
@@ -68,7 +78,8 @@ def capture(state: TrainingState) -> Snapshot:
 
 
 def restore(state: TrainingState, snapshot: Snapshot) -> None:
-    """Bring a fresh state to where the snapshot was taken."""
+    """Bring a fresh state, in the phase that the snapshot names, to where it was taken."""
+    assert state.phase == snapshot.state["phase"]
     stepper, parts = state.stepper, _parts(snapshot.tensors)
     _fill(stepper.model, parts["model"])
     if stepper.average is not None:
@@ -80,8 +91,9 @@ def restore(state: TrainingState, snapshot: Snapshot) -> None:
         index, name = key.split("/")
         optimiser["state"].setdefault(int(index), {})[name] = value
     stepper.optimiser.load_state_dict(optimiser)
-    stepper.resume(snapshot.state["steps_done"])
-    state.course = Course.from_plain(snapshot.state["rows"])
+    stepper.resume(snapshot.state["phase_steps"])
+    state.steps_before = snapshot.state["steps_done"] - stepper.steps_done
+    state.course = Course.from_plain(snapshot.state["rows"], state.course.monitor)
     state.losses = list(snapshot.tensors["losses"].to(state.device)) if "losses" in snapshot.tensors else []
     state.seconds = snapshot.state["seconds"]
     state.resumed = snapshot.state["resumed"] + 1

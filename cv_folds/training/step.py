@@ -1,4 +1,4 @@
-"""One training step: forward, loss, backward, clipped gradient, AdamW, moving average."""
+"""One training step: forward, loss, backward, clipped gradient, optimiser, moving average."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from cv_folds.training.average import WeightAverage
+from cv_folds.training.losses import image_losses
 from cv_folds.training.mixing import Mix
 from cv_folds.training.settings import TrainingSettings
 
@@ -23,20 +23,24 @@ class Stepper:
     Parameters
     ----------
     model : torch.nn.Module
-        Changed in place, on the device of the images.
+        Changed in place, on the device of the images. Parameters without `requires_grad` are left alone.
     forward : callable
         What computes the logits in training: the model itself, or its compiled form with the same weights.
     settings : TrainingSettings
-        Optimiser, schedule, smoothing, clipping and averaging.
+        Optimiser, schedule, loss, clipping and averaging.
     peak : float
         Largest learning rate.
     steps : int
-        Steps of the whole training; the schedule ends there.
+        Steps of the phase; the schedule ends there.
     bfloat16 : bool
         Run forward and backward pass under bfloat16 autocast.
     micro_batch : int
         Most images computed at a time; gradients of a larger batch are added up. The loss and its gradient are the
         same up to rounding, but batch normalisation sees the statistics of the micro-batch.
+    class_weights : (n_classes,) float32 tensor, optional
+        Factor on the loss of an image of each class, on the device.
+    average : WeightAverage, optional
+        The moving average of a phase before, to go on with; where the settings ask for one, it starts here otherwise.
     """
 
     def __init__(
@@ -49,11 +53,15 @@ class Stepper:
         steps: int,
         bfloat16: bool,
         micro_batch: int,
+        class_weights: torch.Tensor | None = None,
+        average: WeightAverage | None = None,
     ) -> None:
         assert micro_batch > 0
         self.model = model
-        self.average = WeightAverage(model, settings.ema_decay) if settings.ema_decay > 0 else None
-        self.optimiser = torch.optim.AdamW(_parameter_groups(model, settings.weight_decay), lr=peak, fused=True)
+        if average is None and settings.ema_decay > 0:
+            average = WeightAverage(model, settings.ema_decay)
+        self.average = average
+        self.optimiser = _optimiser(model, settings, peak)
         self.steps_done = 0
         self._forward = forward
         self._settings = settings
@@ -61,6 +69,7 @@ class Stepper:
         self._steps = steps
         self._bfloat16 = bfloat16
         self._micro_batch = micro_batch
+        self._class_weights = class_weights
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._set_learning_rate()
 
@@ -91,7 +100,8 @@ class Stepper:
             loss = self._losses(images[which], targets, which, mix).sum() / len(images)
             loss.backward()  # type: ignore[no-untyped-call]
             parts.append(loss.detach())
-        nn.utils.clip_grad_norm_(self._parameters, self._settings.gradient_clip, foreach=True)
+        if self._settings.gradient_clip > 0:
+            nn.utils.clip_grad_norm_(self._parameters, self._settings.gradient_clip, foreach=True)
         self.optimiser.step()
         # Here and not before the next backward pass: the forward pass need not keep room for old gradients.
         self.optimiser.zero_grad()
@@ -111,8 +121,7 @@ class Stepper:
             logits = self._forward(images.contiguous(memory_format=torch.channels_last)).float()
 
         def against(labels: torch.Tensor) -> torch.Tensor:
-            smoothing = self._settings.label_smoothing
-            return functional.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
+            return image_losses(logits, labels, self._settings, self._class_weights)
 
         losses = against(targets[which])
         if mix is None:
@@ -125,7 +134,9 @@ class Stepper:
 
 
 def learning_rate_factor(step: int, steps: int, settings: TrainingSettings) -> float:
-    """Return the factor on the peak learning rate at a step, by half cosines: rise and fall, or fall only."""
+    """Return the factor on the peak learning rate at a step: half cosines that rise and fall, or fall only, or 1."""
+    if settings.schedule == "constant":
+        return 1.0
     rise = settings.warmup * steps if settings.schedule == "one_cycle" else 0.0
     if step < rise:
         return 0.04 + 0.96 * (1 - math.cos(math.pi * step / rise)) / 2
@@ -138,7 +149,21 @@ def _parts(n: int, most: int) -> list[slice]:
     return [slice(n * index // count, n * (index + 1) // count) for index in range(count)]
 
 
+def _optimiser(model: nn.Module, settings: TrainingSettings, peak: float) -> torch.optim.Optimizer:
+    groups = _parameter_groups(model, settings.weight_decay)
+    match settings.optimiser:
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=peak, fused=True)
+        case "adam":
+            return torch.optim.Adam(groups, lr=peak, fused=True)
+        case "sgd":
+            momentum, nesterov = settings.momentum, settings.nesterov
+            return torch.optim.SGD(groups, lr=peak, momentum=momentum, nesterov=nesterov, fused=True)
+
+
 def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    kept = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    decayed = [parameter for parameter in trained if parameter.ndim > 1]
+    kept = [parameter for parameter in trained if parameter.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]

@@ -28,7 +28,7 @@ def test_the_shares_shown_are_those_that_training_draws(settings):
     labels = torch.from_numpy(LABELS)
     drawn = torch.cat([labels[draw_epoch(labels, settings, generator)] for _ in range(20)])
     shares = np.bincount(drawn.numpy(), minlength=3) / len(drawn)
-    shift = prior_shift(LABELS, 3, power=settings.resampling_power)
+    shift = prior_shift(LABELS, 3, power=settings.balancing_power)
     np.testing.assert_allclose(shift.shown, shares, atol=0.01)
     np.testing.assert_allclose(shift.natural, [0.01, 0.09, 0.9])
 

@@ -55,6 +55,34 @@ def test_a_recipe_file_of_ones_own(tmp_path: Path) -> None:
     assert config.training.image_size == resolve("default", {}).training.image_size
 
 
+PHASES = "training.phases=[{epochs=5, learning_rate=1e-3, trained='head'}, {epochs=25, learning_rate=1e-4}]"
+
+
+def test_a_number_in_a_key_names_the_entry_of_a_list() -> None:
+    changes = [PHASES, "training.phases.1.learning_rate=1e-5", "training.phases.0.trained=0.75", "backbones.1=resnet18"]
+    config = resolve("default", {}, changes)
+    assert [phase.learning_rate for phase in config.training.phases] == [1e-3, 1e-5]
+    assert [phase.trained for phase in config.training.phases] == [0.75, "all"]
+    assert config.backbones == ("mobilenet_v3_large", "resnet18", "efficientnet_b0")
+
+
+def test_the_number_of_epochs_that_is_asked_for_holds_for_every_phase() -> None:
+    def epochs(options: dict[str, object], *assignments: str) -> list[int]:
+        return [phase.epochs for phase in resolve("default", options, [PHASES, *assignments]).training.phases]
+
+    assert epochs({}) == [5, 25]
+    assert epochs({"training.epochs": 7}) == [5, 7]
+    assert epochs({"training.epochs": 1}, "training.phases.0.epochs=9") == [1, 1]
+    assert epochs({}, "training.epochs=2") == [2, 2]
+
+
+def test_phases_come_back_from_their_file(tmp_path: Path) -> None:
+    config = resolve("default", {}, [PHASES])
+    (tmp_path / "config.toml").write_text(config.to_toml())
+    assert read_config(tmp_path / "config.toml") == config
+    assert len(differences(config, resolve("default", {}))) == 1
+
+
 @pytest.mark.parametrize(
     ("options", "assignments", "words"),
     [
@@ -70,6 +98,18 @@ def test_a_recipe_file_of_ones_own(tmp_path: Path) -> None:
         ({}, ["epochs"], ["key=value"]),
         ({}, ["folds.x=3"], ["folds is a single value"]),
         ({}, ["training.learning_rate=nan"], ["training.learning_rate"]),
+        ({}, ["training.optimiser=adamax"], ["training.optimiser = 'adamax'", "'adamw', 'adam' or 'sgd'"]),
+        ({}, ["training.nesterov=true"], ["training.nesterov goes with", "sgd"]),
+        ({}, ["training.phases=5"], ["training.phases = 5: must be a list"]),
+        ({}, ["training.phases=[5]"], ["training.phases.0 = 5: must be a table of batch_norm, epochs"]),
+        ({}, ["training.phases=[{epochs=3}]"], ["training.phases.0.learning_rate: is missing"]),
+        ({}, [PHASES, "training.phases.1.lr=1e-4"], ["training.phases.1.lr", "no such setting", "learning_rate"]),
+        ({}, [PHASES, "training.phases.0.trained=2"], ["phases.0.trained = 2: must be all, head, or a share"]),
+        ({}, [PHASES, "training.phases.1.epochs=0"], ["phases.1.epochs = 0: ", "greater than or equal to 1"]),
+        ({}, [PHASES, "training.phases.2.epochs=1"], ["training.phases is a list and has entries 0 to 1"]),
+        ({}, [PHASES, "training.phases.first.epochs=1"], ["training.phases is a list and has entries 0 to 1"]),
+        ({}, ["training.phases.0.epochs=1"], ["training.phases is a list and has no entries"]),
+        ({}, [PHASES, "training.phases.0.epochs.most=1"], ["epochs is a single value"]),
     ],
 )
 def test_wrong_settings_are_named_with_what_is_allowed(

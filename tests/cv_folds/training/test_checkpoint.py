@@ -18,13 +18,24 @@ from cv_folds.training.checkpoint import CHECKPOINT_FOLDER, Checkpoints, Snapsho
 from cv_folds.training.jobs import JobSpec, finished, run_job
 from cv_folds.training.loop import Fitted, Means, fit
 from cv_folds.training.pixels import IMAGENET
-from cv_folds.training.settings import TrainingSettings
+from cv_folds.training.settings import PhaseSettings, TrainingSettings
 from cv_folds.training.store import ResidentPixels
 from cv_folds.training.view import ImageView
 
 # Everything that keeps a state: momentum, batch normalisation, dropout, the moving average, mixing.
 SETTINGS = TrainingSettings(image_size=32, epochs=4, batch_size=12, ema_decay=0.9, mixup=0.4, cutmix=0.4)
 STEPS = 60 // 12
+# As many epochs in parts, with all that differs between them.
+PHASES = (
+    PhaseSettings(epochs=1, learning_rate=0.02, trained="head", batch_norm="frozen"),
+    PhaseSettings(epochs=2, learning_rate=0.01, trained=0.67),
+    PhaseSettings(epochs=1, learning_rate=0.005),
+)
+KINDS = {
+    "plain": SETTINGS,
+    "phases": SETTINGS.model_copy(update={"phases": PHASES, "monitor": "macro_f1"}),
+    "sgd": SETTINGS.model_copy(update={"phases": PHASES, "optimiser": "sgd", "loss": "focal", "monitor": "last"}),
+}
 
 
 def network() -> nn.Module:
@@ -45,7 +56,9 @@ class Killed(BaseException):
     pass
 
 
-def train(folder: Path, *, killed_after: int | None = None, seconds: float = 600.0) -> tuple[nn.Module, Fitted]:
+def train(
+    folder: Path, *, killed_after: int | None = None, seconds: float = 600.0, settings: TrainingSettings = SETTINGS
+) -> tuple[nn.Module, Fitted]:
     """Train, or fall over after so many steps."""
     model, steps = network(), 0
 
@@ -60,7 +73,7 @@ def train(folder: Path, *, killed_after: int | None = None, seconds: float = 600
         model,
         view(range(60)),
         view(range(60, 90)),
-        settings=SETTINGS,
+        settings=settings,
         from_scratch=True,
         normalisation=IMAGENET,
         generator=torch.Generator().manual_seed(3),
@@ -76,35 +89,37 @@ def outcome(model: nn.Module, fitted: Fitted) -> tuple[dict[str, list[float]], l
     rows = [
         (
             row.epoch,
+            row.phase,
             row.learning_rate,
             row.train_loss,
-            row.validation_loss,
+            row.figures,
             row.weights,
-            row.validation_balanced_accuracy,
         )
         for row in fitted.history
     ]
     return weights, rows
 
 
+@pytest.mark.parametrize("settings", KINDS.values(), ids=KINDS)
 @pytest.mark.parametrize("seconds", [0.0, 600.0])
 @pytest.mark.parametrize("killed_after", [1, STEPS - 1, STEPS, STEPS + 1, 2 * STEPS + 3, 4 * STEPS])
-def test_a_killed_training_ends_as_if_nothing_had_happened(tmp_path, killed_after, seconds):
-    expected = outcome(*train(tmp_path / "whole"))
+def test_a_killed_training_ends_as_if_nothing_had_happened(tmp_path, killed_after, seconds, settings):
+    expected = outcome(*train(tmp_path / "whole", settings=settings))
     with pytest.raises(Killed):
-        train(tmp_path / "killed", killed_after=killed_after, seconds=seconds)
-    model, fitted = train(tmp_path / "killed", seconds=seconds)
+        train(tmp_path / "killed", killed_after=killed_after, seconds=seconds, settings=settings)
+    model, fitted = train(tmp_path / "killed", seconds=seconds, settings=settings)
     assert outcome(model, fitted) == expected
     reached = killed_after > 1 if seconds == 0 else killed_after > STEPS
     assert fitted.resumed == int(reached)
 
 
-def test_a_training_that_is_killed_again_and_again(tmp_path):
-    expected = outcome(*train(tmp_path / "whole"))
+@pytest.mark.parametrize("settings", KINDS.values(), ids=KINDS)
+def test_a_training_that_is_killed_again_and_again(tmp_path, settings):
+    expected = outcome(*train(tmp_path / "whole", settings=settings))
     for _ in range(6):
         with pytest.raises(Killed):
-            train(tmp_path / "killed", killed_after=3, seconds=0.0)
-    model, fitted = train(tmp_path / "killed", seconds=0.0)
+            train(tmp_path / "killed", killed_after=3, seconds=0.0, settings=settings)
+    model, fitted = train(tmp_path / "killed", seconds=0.0, settings=settings)
     assert outcome(model, fitted) == expected
     assert fitted.resumed == 6
 

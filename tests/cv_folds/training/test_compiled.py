@@ -15,7 +15,7 @@ from torch import nn
 from cv_folds.training import compiled, jobs
 from cv_folds.training.compiled import compiled_like
 from cv_folds.training.jobs import run_job
-from cv_folds.training.settings import TrainingSettings
+from cv_folds.training.settings import PhaseSettings, TrainingSettings
 
 SETTINGS = TrainingSettings(image_size=32, epochs=2, batch_size=16, ema_decay=0.9, mixup=0.3)
 COMPILED = SETTINGS.model_copy(update={"compile": True})
@@ -139,6 +139,26 @@ def test_a_compiled_job_ends_like_a_plain_one(tmp_path, monkeypatch):
     assert weights.keys() == others.keys()
     logits, expected_logits = (np.load(each.folder / "oof.npz")["logits"] for each in (spec, plain))
     np.testing.assert_allclose(logits, expected_logits, rtol=0.02, atol=0.02)
+
+
+PHASES = (
+    PhaseSettings(epochs=1, learning_rate=0.01, trained="head", batch_norm="frozen"),
+    PhaseSettings(epochs=1, learning_rate=0.005),
+)
+
+
+@pytest.mark.usefixtures("small")
+def test_compiled_phases_end_like_plain_ones(tmp_path):
+    phases = {"phases": PHASES, "resampling": "none"}
+    plain = job_spec(tmp_path, settings=SETTINGS.model_copy(update=phases))
+    run_job(plain)
+    # The second fold finds the module as the last phase of the first one left it.
+    for fold in (0, 1):
+        spec = replace(plain, run=tmp_path / "compiled", settings=COMPILED.model_copy(update=phases), fold=fold)
+        run_job(spec)
+    assert len(compiled._made) == 1
+    logits, expected = (np.load(each.folder / "oof.npz")["logits"] for each in (spec, plain))
+    np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.usefixtures("small")

@@ -16,16 +16,28 @@ from cv_folds.training.history import EVENT_FOLDER, check_event_writer, event_wr
 from cv_folds.training.jobs import run_job
 from cv_folds.training.settings import TrainingSettings
 
-CURVES = {"learning_rate", "train_loss", "validation_loss", "validation_balanced_accuracy", "images_per_second"}
+CURVES = {
+    "phase",
+    "learning_rate",
+    "train_loss",
+    "validation_loss",
+    "validation_balanced_accuracy",
+    "validation_weighted_loss",
+    "validation_macro_f1",
+    "images_per_second",
+}
 
 
 def row(epoch: int, weights: str = "last") -> EpochRow:
     return EpochRow(
         epoch=epoch,
+        phase=1 + epoch // 2,
         learning_rate=1e-3 / epoch,
         train_loss=2.0 / epoch,
         validation_loss=1.0 / 3 / epoch,
         validation_balanced_accuracy=0.5,
+        validation_weighted_loss=1.5 / epoch,
+        validation_macro_f1=0.4,
         weights=weights,  # type: ignore[arg-type]
         seconds=12.5,
         images_per_second=321.0,
@@ -54,7 +66,7 @@ def test_the_table_gives_back_what_was_written(tmp_path):
     for line, expected in zip(read, rows, strict=True):
         # Written so that the same floats are read.
         assert (
-            int(line["epoch"]), *(float(line[name]) for name in list(line)[1:5]), line["weights"],
+            int(line["epoch"]), int(line["phase"]), *(float(line[name]) for name in list(line)[2:8]), line["weights"],
             float(line["seconds"]), float(line["images_per_second"]),
         ) == astuple(expected)  # fmt: skip
 

@@ -26,7 +26,7 @@ from cv_folds.training.pixels import IMAGENET
 from cv_folds.training.predict import predict_features, predict_logits
 from cv_folds.training.progress_file import PROGRESS_FILE
 from cv_folds.training.record import job_folder, read_record, verified_record
-from cv_folds.training.settings import TrainingSettings
+from cv_folds.training.settings import PhaseSettings, TrainingSettings
 from cv_folds.training.store import ResidentPixels
 from cv_folds.training.view import ImageView
 from cv_folds.training.weights import WeightsFile
@@ -130,10 +130,13 @@ def test_the_history_has_a_row_an_epoch(done):
         rows = list(csv.DictReader(stream))
     assert list(rows[0]) == [
         "epoch",
+        "phase",
         "learning_rate",
         "train_loss",
         "validation_loss",
         "validation_balanced_accuracy",
+        "validation_weighted_loss",
+        "validation_macro_f1",
         "weights",
         "seconds",
         "images_per_second",
@@ -410,7 +413,9 @@ def test_the_digest_follows_everything_that_decides_the_outcome(tmp_path):
                 image_size=33, epochs=9, patience=1, batch_size=5, learning_rate=0.5, learning_rate_from_scratch=0.5,
                 weight_decay=0.5, schedule="cosine", warmup=0.5, label_smoothing=0.5, gradient_clip=0.5,
                 resampling="over", validation_parts=3, batch_norm_momentum=0.5, precision="bfloat16",
-                resampling_exponent=0.5, mixup=0.5, cutmix=0.5, ema_decay=0.5, compile=True,
+                resampling_exponent=0.5, mixup=0.5, cutmix=0.5, ema_decay=0.5, compile=True, monitor="last",
+                phases=(PhaseSettings(epochs=2, learning_rate=0.1),), optimiser="sgd", momentum=0.5, nesterov=True,
+                loss="focal", focal_gamma=1.0, class_weights="balanced",
             )
             if name != "augmentation"
         ),

@@ -13,6 +13,7 @@ from cv_folds.errors import JobFailedError
 from cv_folds.training import loop
 from cv_folds.training.backbones import build_backbone
 from cv_folds.training.loop import Fitted, Means, fit
+from cv_folds.training.monitor import ValidationFigures
 from cv_folds.training.pixels import IMAGENET, normalise
 from cv_folds.training.predict import predict_logits
 from cv_folds.training.resampling import epoch_size
@@ -117,6 +118,38 @@ def test_the_same_seed_gives_the_same_logits_to_the_bit(name):
     assert not torch.equal(run(2), first)
 
 
+# What these trainings gave before there were phases. The tolerance is for other processors.
+@pytest.mark.parametrize(
+    ("changed", "from_scratch", "train_losses", "validation_losses", "logits"),
+    [
+        (
+            {"batch_size": 16, "ema_decay": 0.9, "mixup": 0.3, "cutmix": 0.3},
+            True,
+            [1.030869, 0.893328, 0.831136, 0.875682],
+            [0.419489, 0.299819, 0.266530, 0.243462],
+            [[-0.19991, 0.49316, 0.24241], [0.73731, -0.44189, -0.31390]],
+        ),
+        (
+            {"batch_size": 7, "schedule": "cosine", "resampling": "over", "weight_decay": 0.3},
+            False,
+            [0.976012, 0.883079, 0.846031, 0.836021],
+            [0.564186, 0.472296, 0.458190, 0.454538],
+            [[-0.09079, 0.46606, 0.11964], [0.67018, -0.26258, -0.28182]],
+        ),
+    ],
+)
+def test_a_training_without_phases_is_what_it_always_was(
+    changed, from_scratch, train_losses, validation_losses, logits
+):
+    model = small_network()
+    settings = TrainingSettings(image_size=32, epochs=4, **changed)
+    fitted = trained(model, settings, from_scratch=from_scratch)
+    assert [row.train_loss for row in fitted.history] == pytest.approx(train_losses, abs=2e-4)
+    assert [row.validation_loss for row in fitted.history] == pytest.approx(validation_losses, abs=2e-4)
+    np.testing.assert_allclose(logits_of(model, views()[1])[:2], logits, atol=5e-4)
+    assert {row.phase for row in fitted.history} == {1}
+
+
 def test_something_is_learnt():
     model = small_network()
     fitted = trained(model, TrainingSettings(image_size=32, epochs=12, batch_size=8, learning_rate_from_scratch=0.02))
@@ -136,14 +169,17 @@ def test_the_model_left_behind_is_that_of_the_best_epoch(seed):
     assert fitted.best_epoch == int(np.argmin(losses)) + 1
     stopped_early = len(losses) < settings.epochs
     assert len(losses) == (fitted.best_epoch + settings.patience if stopped_early else settings.epochs)
-    loss, accuracy = loop._validate(model, parts[1], 64, IMAGENET, SETTINGS)
     best = fitted.history[fitted.best_epoch - 1]
-    assert (loss, accuracy) == (best.validation_loss, best.validation_balanced_accuracy)
+    assert loop._validate(model, parts[1], 64, IMAGENET, SETTINGS) == best.figures
 
 
 def test_patience_ends_a_training_that_gets_worse(monkeypatch):
     losses = iter([1.0, 0.5, 0.7, 0.5, 0.6, 0.4])
-    monkeypatch.setattr(loop, "_validate", lambda *_: (next(losses), 0.5))
+
+    def judged(*_: object) -> ValidationFigures:
+        return ValidationFigures(loss=next(losses), weighted_loss=0.5, balanced_accuracy=0.5, macro_f1=0.5)
+
+    monkeypatch.setattr(loop, "_validate", judged)
     fitted = trained(small_network(), TrainingSettings(image_size=32, epochs=6, patience=3, batch_size=16))
     # An equal loss is not better.
     assert (len(fitted.history), fitted.best_epoch) == (5, 2)
@@ -151,31 +187,34 @@ def test_patience_ends_a_training_that_gets_worse(monkeypatch):
 
 def test_validation_figures_are_scikit_learns_at_the_best_temperature():
     model, view = small_network(), views()[1]
-    loss, accuracy = loop._validate(model, view, 64, IMAGENET, SETTINGS)
+    figures = loop._validate(model, view, 64, IMAGENET, SETTINGS)
     labels, logits = view.labels.numpy(), logits_of(model, view).double()
     weights = 1 / np.bincount(labels)[labels]
     losses = [log_loss(labels, (logits * slope).softmax(1), sample_weight=weights) for slope in np.geomspace(0.02, 50)]
     # The grid of factors is coarse and holds the loss of a sure guess at one end only.
-    assert min(losses) * 0.99 < loss <= min(losses)
-    assert math.isclose(accuracy, balanced_accuracy_score(labels, logits.argmax(1)), rel_tol=1e-6)
+    assert min(losses) * 0.99 < figures.loss <= min(losses)
+    accuracy = balanced_accuracy_score(labels, logits.argmax(1))
+    assert math.isclose(figures.balanced_accuracy, accuracy, rel_tol=1e-6)
 
 
 def test_growing_sureness_alone_is_no_worse_epoch():
     model, view = small_network(), views()[1]
-    loss, _ = loop._validate(model, view, 64, IMAGENET, SETTINGS)
+    loss = loop._validate(model, view, 64, IMAGENET, SETTINGS).loss
     with torch.no_grad():
         model[-1].weight.mul_(4.0)
         model[-1].bias.mul_(4.0)
-    assert math.isclose(loop._validate(model, view, 64, IMAGENET, SETTINGS)[0], loss, rel_tol=1e-4)
+    assert math.isclose(loop._validate(model, view, 64, IMAGENET, SETTINGS).loss, loss, rel_tol=1e-4)
 
 
 def test_a_class_that_the_validation_images_lack():
     view = views()[1]
     keep = torch.argwhere(view.labels != 1)[:, 0]
     part = ImageView(ResidentPixels(view.pixels(keep)), torch.arange(len(keep)), view.labels[keep])
-    loss, accuracy = loop._validate(small_network(), part, 64, IMAGENET, SETTINGS)
-    assert math.isfinite(loss)
-    assert 0 <= accuracy <= 1
+    figures = loop._validate(small_network(), part, 64, IMAGENET, SETTINGS)
+    assert math.isfinite(figures.loss)
+    assert math.isfinite(figures.weighted_loss)
+    assert 0 <= figures.balanced_accuracy <= 1
+    assert 0 <= figures.macro_f1 <= 1
 
 
 def test_a_training_that_is_no_longer_finite_names_the_mend():
@@ -235,13 +274,16 @@ def test_on_epoch_hears_all_rows_so_far():
 
 
 @pytest.mark.parametrize("from_scratch", [True, False])
-@pytest.mark.parametrize("schedule", ["one_cycle", "cosine"])
+@pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "constant"])
 def test_the_course_of_the_learning_rate(from_scratch, schedule):
     settings = TrainingSettings(image_size=32, epochs=20, patience=20, schedule=schedule, batch_size=60, warmup=0.25)
     rates = [row.learning_rate for row in trained(small_network(), settings, from_scratch=from_scratch).history]
     peak = settings.learning_rate_from_scratch if from_scratch else settings.learning_rate
     top = int(np.argmax(rates))
     assert max(rates) <= peak
+    if schedule == "constant":
+        assert set(rates) == {peak}
+        return
     assert (np.diff(rates[top:]) < 0).all()
     assert rates[-1] == pytest.approx(0, abs=1e-9)
     if schedule == "one_cycle":

@@ -85,6 +85,48 @@ def test_steps_are_those_of_plain_pytorch(schedule, clip):
     assert stepper.steps_done == 6
 
 
+@pytest.mark.parametrize(
+    ("changed", "reference"),
+    [
+        ({"optimiser": "adam"}, lambda groups: torch.optim.Adam(groups, weight_decay=0.1)),
+        ({"optimiser": "sgd"}, lambda groups: torch.optim.SGD(groups, lr=PEAK, momentum=0.9, weight_decay=0.1)),
+        (
+            {"optimiser": "sgd", "momentum": 0.5, "nesterov": True},
+            lambda groups: torch.optim.SGD(groups, lr=PEAK, momentum=0.5, nesterov=True, weight_decay=0.1),
+        ),
+        ({"optimiser": "sgd", "momentum": 0.0}, lambda groups: torch.optim.SGD(groups, lr=PEAK, weight_decay=0.1)),
+    ],
+)
+def test_other_optimisers_at_a_constant_rate_are_those_of_plain_pytorch(changed, reference):
+    plain = {"weight_decay": 0.1, "label_smoothing": 0.0, "schedule": "constant", "gradient_clip": 0.0}
+    settings = TrainingSettings.model_validate(plain | changed)
+    ours, theirs = network(), network()
+    stepper = stepper_of(ours, settings)
+    others = [parameter for parameter in theirs.parameters() if parameter.ndim == 1]
+    optimiser = reference([{"params": [theirs[0].weight, theirs[5].weight]}, {"params": others, "weight_decay": 0.0}])
+    for group in optimiser.param_groups:
+        group["lr"] = PEAK
+    for done in range(6):
+        images, targets = batch(done)
+        stepper.step(images, targets, None)
+        optimiser.zero_grad()
+        functional.cross_entropy(theirs(images), targets).backward()
+        optimiser.step()
+    for key, value in ours.state_dict().items():
+        torch.testing.assert_close(value, theirs.state_dict()[key], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "focal"])
+def test_micro_batches_give_the_same_gradient_with_class_weights(loss, monkeypatch):
+    settings = SETTINGS.model_copy(update={"gradient_clip": 0.0, "loss": loss})
+    changed = {"settings": settings, "class_weights": torch.tensor([0.5, 3.0, 1.0])}
+    whole = gradients(network(normalised=False), monkeypatch, MIXES["mixup"], **changed)
+    parts = gradients(network(normalised=False), monkeypatch, MIXES["mixup"], micro_batch=3, **changed)
+    torch.testing.assert_close(parts[0], whole[0], rtol=1e-5, atol=1e-6)
+    for part, expected in zip(parts[1], whole[1], strict=True):
+        torch.testing.assert_close(part, expected, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("mix", MIXES.values(), ids=MIXES)
 @pytest.mark.parametrize("micro_batch", [1, 2, 3, 5, 7, 8, 100])
 def test_micro_batches_give_the_same_gradient(micro_batch, mix, monkeypatch):
