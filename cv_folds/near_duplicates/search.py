@@ -74,9 +74,12 @@ class FoundPair(BaseModel):
         turned = [f"turned by {self.degrees:.0f} degrees"] if abs(self.degrees) >= 5 else []
         turned += [f"scaled by {self.scale:.2f}"] if abs(np.log(self.scale)) >= 0.05 else []
         turned += ["mirrored"] if self.mirrored else []
+        # The score alone would have confirmed it.
+        apart = self.verdict == "doubtful" and self.score >= float(probability(np.array(CONFIRMED)))
         return (
             f"{self.inliers} of {self.possible} points agree, pixels correlate with {self.correlation:.2f} over "
             f"{self.overlap:.0%}; the second image is {', '.join(turned) or 'placed as the first'}"
+            + ("; their middles lie far apart: neighbouring lesions?" if apart else "")
         )
 
 

@@ -232,6 +232,11 @@ def found_pair(**changed):
         ({}, "placed as the first"),
         ({"degrees": -90.0, "mirrored": True}, "turned by -90 degrees, mirrored"),
         ({"scale": 2.0}, "scaled by 2.00"),
+        ({"verdict": "doubtful"}, "placed as the first"),
+        (
+            {"verdict": "doubtful", "score": 0.99},
+            "placed as the first; their middles lie far apart: neighbouring lesions?",
+        ),
     ],
 )
 def test_the_reason_is_put_into_words(changed, words):
