@@ -42,5 +42,6 @@ def _pairs(network: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
             continue
         for first, second in names:
             one, other = getattr(module, first, None), getattr(module, second, None)
-            if isinstance(one, nn.Conv2d) and isinstance(other, nn.BatchNorm2d):
+            # Not its subclasses: timm's ends with an activation that would be lost.
+            if isinstance(one, nn.Conv2d) and type(other) is nn.BatchNorm2d:
                 yield module, first, second

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from cv_folds.errors import DataError, UsageError, list_rows
 from cv_folds.files import sha256, write_json, write_text
 from cv_folds.images import DECODER
+from cv_folds.training.backbone_names import file_stem
 from cv_folds.training_images import TRAINING_IMAGES_FILE, TrainingImages
 from ensemble.conformal import PredictionSets
 from ensemble.decisions import DecisionRules
@@ -270,7 +271,7 @@ def _add_member(
     gauge_files: Mapping[tuple[str, int], GaugeFiles] | None,
 ) -> Member:
     def add(source: Path, suffix: str, what: str) -> Path:
-        target = folder / f"{backbone}-fold-{fold}{suffix}.safetensors"
+        target = folder / f"{file_stem(backbone)}-fold-{fold}{suffix}.safetensors"
         _add_file(source, target, f"{what} of {backbone}, fold {fold}")
         return target
 

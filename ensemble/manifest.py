@@ -63,7 +63,7 @@ class Member(BaseModel):
 
     model_config = _STRICT
 
-    backbone: str = Field(pattern=r"^\w+$")
+    backbone: str = Field(pattern=r"^(timm:)?\w+(\.\w+)?$")
     """Name in the backbone registry."""
     fold: int = Field(ge=0)
     """The fold that it was trained without."""

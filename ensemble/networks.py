@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from cv_folds.errors import DataError
+from cv_folds.training.backbone_names import is_timm
 from cv_folds.training.backbones import build_backbone
 from ensemble.batch_norm import fold_batch_norm
 from ensemble.weights_file import read_weights
@@ -59,6 +60,9 @@ def load_network(path: Path, sha256: str, *, backbone: str, n_classes: int, imag
 def _build(backbone: str, n_classes: int, image_size: int) -> nn.Module:
     """Make a network whose weights are to be replaced; the caller's random numbers do not notice."""
     with torch.random.fork_rng(devices=[]):
+        if is_timm(backbone):
+            # timm keeps tables that are not among the weights: they need their values.
+            return build_backbone(backbone, n_classes, image_size=image_size)
         try:
             # Without memory or random numbers for weights that go at once.
             with torch.device("meta"):

@@ -17,7 +17,7 @@ from cv_folds.data.settings import ColumnSettings
 from cv_folds.errors import UsageError, list_rows
 from cv_folds.near_duplicates.settings import AuditSettings
 from cv_folds.strata import StratumColumn
-from cv_folds.training.backbones import DEFAULT_BACKBONES, check_backbone
+from cv_folds.training.backbones import DEFAULT_BACKBONES, check_backbone_name
 from cv_folds.training.settings import TrainingSettings
 from ensemble.settings import EnsembleSettings
 from reports.run_folder import flatten
@@ -63,7 +63,7 @@ class RunConfig(BaseModel):
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of folds, training and intervals."""
     backbones: tuple[str, ...] = Field(default=DEFAULT_BACKBONES, min_length=1)
-    """Names of torchvision classification models."""
+    """Names of classification models of torchvision, or ``timm:NAME`` with the extra ``hamcv[timm]``."""
     weights: str = "imagenet"
     """``imagenet``, ``none``, or a folder of weight files."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda|cuda:\d+)$")
@@ -81,7 +81,7 @@ class RunConfig(BaseModel):
     @classmethod
     def _known_and_named_once(cls, backbones: tuple[str, ...]) -> tuple[str, ...]:
         for name in backbones:
-            check_backbone(name)
+            check_backbone_name(name)
         if len(set(backbones)) < len(backbones):
             raise ValueError("every backbone may be named once only")
         return backbones

@@ -17,7 +17,8 @@ from cv_folds.training.weights import official_file
 from hamcv.journal import device_name, versions
 from hamcv.sources import choose_data
 
-EXTRAS = {"dask": "distributed", "ray": "ray"}
+EXTRAS = {"dask": ("distributed", "--backend dask"), "ray": ("ray", "--backend ray"), "timm": ("timm", "timm:NAME")}
+"""Extra to its package, and what needs it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,15 +43,15 @@ def examine() -> tuple[Finding, ...]:
         *(_weights(backbone) for backbone in DEFAULT_BACKBONES),
         _data(),
         _cache(),
-        *(_extra(name, package) for name, package in EXTRAS.items()),
+        *(_extra(name, package, need) for name, (package, need) in EXTRAS.items()),
     )
 
 
-def _extra(name: str, package: str) -> Finding:
+def _extra(name: str, package: str, need: str) -> Finding:
     try:
         found, mend = importlib.metadata.version(package), ""
     except importlib.metadata.PackageNotFoundError:
-        found, mend = "not installed", f"only for --backend {name}: pip install 'hamcv[{name}]'"
+        found, mend = "not installed", f"only for {need}: pip install 'hamcv[{name}]'"
     return Finding(what=f"extra {name}", found=found, mend=mend)
 
 

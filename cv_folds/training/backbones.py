@@ -1,4 +1,4 @@
-"""Any torchvision classification model by name, with a fresh head for the classes at hand."""
+"""Any classification model of torchvision, or of timm, by name, with a fresh head for the classes at hand."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import torchvision
 from torch import nn
 
 from cv_folds.errors import UsageError
+from cv_folds.training.backbone_names import check_timm_name, is_timm
+from cv_folds.training.timm_backbones import build_timm, check_timm, head_of
 
 DEFAULT_BACKBONES = ("mobilenet_v3_large", "resnet50", "efficientnet_b0")
 
@@ -29,25 +31,39 @@ def backbone_names() -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
+def check_backbone_name(name: str) -> None:
+    """Raise `UsageError` when no backbone can have this name.
+
+    Does without timm: what reads a finished run need not have it.
+    """
+    if is_timm(name):
+        check_timm_name(name)
+    else:
+        check_backbone(name)
+
+
 def check_backbone(name: str) -> None:
-    """Raise `UsageError`, with near names, when there is no such backbone."""
+    """Raise `UsageError`, with near names, when there is no such backbone here."""
+    if is_timm(name):
+        check_timm(name)
+        return
     names = backbone_names()
     if name not in names:
         stem = name.lower().replace("-", "_")
         close = [other for other in names if other.startswith(stem[:6])] or list(DEFAULT_BACKBONES)
         raise UsageError(
             f"--backbones {name}: no such backbone. Near it: {', '.join(close[:12])}. "
-            f"All classification models of torchvision can be used ({len(names)} names)."
+            f"All classification models of torchvision can be used ({len(names)} names), and timm:NAME."
         )
 
 
 def build_backbone(name: str, n_classes: int, *, image_size: int) -> nn.Module:
-    """Make a torchvision classification model with random weights and a head for `n_classes`.
+    """Make a classification model with random weights and a head for `n_classes`.
 
     Parameters
     ----------
     name : str
-        A name of `backbone_names`.
+        A name of `backbone_names`, or ``timm:NAME``.
     n_classes : int
         Number of logits.
     image_size : int
@@ -64,6 +80,8 @@ def build_backbone(name: str, n_classes: int, *, image_size: int) -> nn.Module:
     UsageError
         When the name is unknown or the model cannot take this image size.
     """
+    if is_timm(name):
+        return build_timm(name, n_classes, image_size=image_size)
     check_backbone(name)
     builder = torchvision.models.get_model_builder(name)
     arguments: dict[str, object] = {"num_classes": n_classes}
@@ -83,6 +101,8 @@ def build_backbone(name: str, n_classes: int, *, image_size: int) -> nn.Module:
 
 def classifier_layer(model: nn.Module) -> str:
     """Return the path of the layer that gives the logits, e.g. ``classifier.3``."""
+    if (head := head_of(model)) is not None:
+        return next(str(path) for path, module in model.named_modules() if module is head)
     layers = [path for path, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
     return str(layers[-1])
 

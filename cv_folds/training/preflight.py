@@ -36,6 +36,7 @@ def try_backbone(name: str, n_classes: int, *, image_size: int, weights: Weights
     try:
         with torch.inference_mode():
             logits = model(torch.zeros(2, 3, image_size, image_size))
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:
+        # AssertionError: timm's word for images of another size than the model was built for.
         raise UsageError(f"{name} cannot take {image_size} px images ({error}); give a larger --image-size") from error
     assert logits.shape == (2, n_classes)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cv_folds.files import sha256
 from cv_folds.held_out import fold_words, held_out_folds
+from cv_folds.training.backbone_names import file_stem
 
 MODEL_FILE, LOGITS_FILE, HISTORY_FILE, RECORD_FILE = "model.safetensors", "oof.npz", "history.csv", "job.json"
 RESULT_FILES = (MODEL_FILE, LOGITS_FILE, HISTORY_FILE)
@@ -83,7 +84,7 @@ class JobRecord(BaseModel):
 
 def job_folder(run: Path, backbone: str, fold: int, second: int | None = None) -> Path:
     """Return the folder of one job, which holds `fold` out and perhaps `second` too."""
-    return run / "jobs" / backbone / "-".join(["fold", *map(str, held_out_folds(fold, second))])
+    return run / "jobs" / file_stem(backbone) / "-".join(["fold", *map(str, held_out_folds(fold, second))])
 
 
 def job_name(arm: str, backbone: str, fold: int, second: int | None = None) -> str:

@@ -18,7 +18,9 @@ from torch import nn
 
 from cv_folds.errors import UsageError, list_rows
 from cv_folds.files import sha256
+from cv_folds.training.backbone_names import file_stem, is_timm
 from cv_folds.training.backbones import AUXILIARY_HEADS, check_backbone, classifier_layer
+from cv_folds.training.timm_backbones import timm_file, todays_names
 
 # DenseNet files predate a renaming of its layers: "norm.1.weight" is today's "norm1.weight".
 _OLD_DENSENET = re.compile(r"^(.*denselayer\d+\.(?:norm|conv))\.([12]\..+)$")
@@ -42,11 +44,12 @@ def find_weights(weights: str, backbone: str, *, download: bool) -> WeightsFile 
     Parameters
     ----------
     weights : str
-        ``none``, ``imagenet``, or a folder with ``BACKBONE.safetensors`` or torchvision's own file names.
+        ``none``, ``imagenet``, or a folder with ``BACKBONE.safetensors`` (``timm-NAME.safetensors`` for ``timm:NAME``)
+        or torchvision's own file names.
     backbone : str
         Name of the backbone.
     download : bool
-        Whether torchvision may fetch a missing ImageNet file.
+        Whether torchvision or timm may fetch a missing ImageNet file.
 
     Returns
     -------
@@ -84,6 +87,8 @@ def load_weights(model: nn.Module, weights: WeightsFile) -> None:
         When the file cannot be read or an entry is missing, extra or of another shape: all of them at once.
     """
     stored = _read(weights.path)
+    if is_timm(weights.backbone):
+        stored = todays_names(stored, model)
     wanted = model.state_dict()
     layer = classifier_layer(model)
     head = layer.partition(".")[0] + "."
@@ -111,6 +116,8 @@ def load_weights(model: nn.Module, weights: WeightsFile) -> None:
 
 
 def _imagenet_file(backbone: str, download: bool) -> Path:
+    if is_timm(backbone):
+        return timm_file(backbone, download=download)
     address, path = official_file(backbone)
     if path.is_file():
         return path
@@ -138,11 +145,13 @@ def _hash_prefix(name: str) -> str | None:
 def _file_in_folder(folder: Path, backbone: str) -> Path:
     if not folder.is_dir():
         raise UsageError(f"--weights {folder}: no such folder; give imagenet, none or a folder of weight files")
-    names = (f"{backbone}.safetensors", official_file(backbone)[1].name)
+    names = [f"{file_stem(backbone)}.safetensors"]
+    if not is_timm(backbone):
+        names.append(official_file(backbone)[1].name)
     for name in names:
         if (folder / name).is_file():
             return folder / name
-    raise UsageError(f"--weights {folder}: it holds neither {names[0]} nor {names[1]} for {backbone}")
+    raise UsageError(f"--weights {folder}: there is no {' or '.join(names)} in it for {backbone}")
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:

@@ -51,3 +51,17 @@ def test_a_normalisation_that_follows_something_else_is_left() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4), nn.BatchNorm2d(4)).eval()
     fold_batch_norm(network)
     assert left(network) == 2
+
+
+class NormalisationWithActivation(nn.BatchNorm2d):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(images).relu()
+
+
+def test_a_normalisation_that_does_more_is_left() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), NormalisationWithActivation(4)).eval()
+    images = torch.randn(2, 3, 8, 8)
+    expected = network(images)
+    assert (expected == 0).any()
+    fold_batch_norm(network)
+    assert torch.equal(network(images), expected)
