@@ -19,12 +19,22 @@ from cv_folds.errors import DataError, UsageError, list_rows
 from cv_folds.files import sha256, write_json, write_text
 from cv_folds.images import DECODER
 from cv_folds.training.backbone_names import file_stem
+from cv_folds.training.pixels import Normalisation
 from cv_folds.training_images import TRAINING_IMAGES_FILE, TrainingImages
 from ensemble.conformal import PredictionSets
 from ensemble.decisions import DecisionRules
 from ensemble.deployed import Deployed
 from ensemble.fitted import FittedModel
-from ensemble.manifest import SCHEMA, Manifest, Member, Preprocessing, StoredGauges, StoredSets, TrainingData
+from ensemble.manifest import (
+    SCHEMA,
+    Manifest,
+    Member,
+    Preprocessing,
+    StoredGauges,
+    StoredNormalisation,
+    StoredSets,
+    TrainingData,
+)
 from ensemble.model_card import model_card
 from ensemble.outliers import OutlierRule
 from ensemble.stored_model import read_model, read_rules, store_calibrator, store_combiner, store_prior, store_rules
@@ -81,6 +91,7 @@ def write_bundle(
     training_images: Path | None = None,
     outliers: OutlierRule | None = None,
     gauge_files: Mapping[tuple[str, int], GaugeFiles] | None = None,
+    normalisations: Mapping[tuple[str, int], Normalisation] | None = None,
 ) -> Bundle:
     """Write a bundle and read it back.
 
@@ -109,6 +120,8 @@ def write_bundle(
         When a warning is given.
     gauge_files : mapping of (backbone, fold) to GaugeFiles, optional
         The distributions of features over training images of every backbone and fold; for distances in `outliers`.
+    normalisations : mapping of (backbone, fold) to Normalisation, optional
+        For members that were trained with another than that of `preprocessing`.
 
     Returns
     -------
@@ -136,7 +149,9 @@ def write_bundle(
             classes=deployed.classes,
             preprocessing=preprocessing,
             members=tuple(
-                _add_member(partial, backbone, fold, source, outliers, gauge_files)
+                _add_member(
+                    partial, backbone, fold, source, outliers, gauge_files, (normalisations or {}).get((backbone, fold))
+                )
                 for (backbone, fold), source in member_files.items()
             ),
             prior=store_prior(deployed.model.prior),
@@ -269,6 +284,7 @@ def _add_member(
     source: Path,
     outliers: OutlierRule | None,
     gauge_files: Mapping[tuple[str, int], GaugeFiles] | None,
+    normalisation: Normalisation | None,
 ) -> Member:
     def add(source: Path, suffix: str, what: str) -> Path:
         target = folder / f"{file_stem(backbone)}-fold-{fold}{suffix}.safetensors"
@@ -284,7 +300,16 @@ def _add_member(
             features=store_gauge(add(files.features, "-features", "the features"), scales.features),
             appearance=store_gauge(add(files.appearance, "-appearance", "the appearances"), scales.appearance),
         )
-    return Member(backbone=backbone, fold=fold, file=weights.name, sha256=sha256(weights), gauges=gauges)
+    return Member(
+        backbone=backbone,
+        fold=fold,
+        file=weights.name,
+        sha256=sha256(weights),
+        gauges=gauges,
+        normalisation=(
+            None if normalisation is None else StoredNormalisation(mean=normalisation.mean, std=normalisation.std)
+        ),
+    )
 
 
 def _add_file(source: Path, target: Path, what: str) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from cv_folds.training.pixels import Normalisation
 from ensemble.settings import CalibratorName, CombinerName, SetMethod
 
 SCHEMA = 2
@@ -15,6 +16,7 @@ SCHEMA = 2
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 _Channels = tuple[float, float, float]
+_Positive = Annotated[float, Field(gt=0)]
 
 
 class Preprocessing(BaseModel):
@@ -27,8 +29,19 @@ class Preprocessing(BaseModel):
     image_size: int = Field(ge=1)
     """Side of the square in pixels."""
     mean: _Channels
-    """Channel means for pixels scaled to 0..1, in RGB order."""
+    """Channel means for pixels scaled to 0..1, in RGB order, for members that have none of their own."""
     std: tuple[float, float, float]
+    """Channel standard deviations, likewise."""
+
+
+class StoredNormalisation(BaseModel):
+    """How one member's pixels are normalised."""
+
+    model_config = _STRICT
+
+    mean: _Channels
+    """Channel means for pixels scaled to 0..1, in RGB order."""
+    std: tuple[_Positive, _Positive, _Positive]
     """Channel standard deviations for pixels scaled to 0..1, in RGB order."""
 
 
@@ -73,6 +86,8 @@ class Member(BaseModel):
     """Checksum of that file."""
     gauges: StoredGauges | None = None
     """From an image to its distance from the training images; null when the run did not store them."""
+    normalisation: StoredNormalisation | None = None
+    """Of its own training images; null for that of the preprocessing."""
 
     def files(self) -> tuple[tuple[str, str], ...]:
         """Return the name and the SHA-256 of each of its files."""
@@ -237,6 +252,11 @@ class Manifest(BaseModel):
     def member(self, backbone: str, fold: int) -> Member:
         """Return the member of a backbone and a fold."""
         return next(member for member in self.members if (member.backbone, member.fold) == (backbone, fold))
+
+    def normalisation(self, member: Member) -> Normalisation:
+        """Return how the pixels are normalised for a member."""
+        own = self.preprocessing if member.normalisation is None else member.normalisation
+        return Normalisation(mean=own.mean, std=own.std)
 
     def _by_class(self) -> Iterator[tuple[str, Sequence[object]]]:
         yield "prior.shown", self.prior.shown

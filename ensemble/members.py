@@ -25,8 +25,8 @@ from ensemble.weights_file import read_weights
 class Prepared:
     """A batch of images on the device."""
 
-    views: list[torch.Tensor]
-    """(n, 3, size, size) float32 each, normalised."""
+    views: dict[Normalisation, list[torch.Tensor]]
+    """(n, 3, size, size) float32 each, normalised in every way that a member asks for."""
     appearance: torch.Tensor | None
     """(n, d) of `appearance_of`; None when no member measures distances."""
 
@@ -59,13 +59,13 @@ class Members:
         self.image_size = manifest.preprocessing.image_size
         self.n_folds = manifest.n_folds
         self._bundle = bundle
-        self._normalisation = Normalisation(mean=manifest.preprocessing.mean, std=manifest.preprocessing.std)
         self.ordered = tuple(
             manifest.member(backbone, fold)
             for fold in range(manifest.n_folds)
             for backbone in manifest.combiner.backbones
         )
         """All members, fold by fold, in each fold in the order of the combiner."""
+        self._normalisations = {member: manifest.normalisation(member) for member in self.ordered}
         self._measures = any(member.gauges is not None for member in self.ordered)
         self._loaded: dict[Member, _Loaded] = {}
         self._locks = {member: threading.Lock() for member in self.ordered}
@@ -83,7 +83,10 @@ class Members:
         with torch.inference_mode():
             moved = pixels.to(self.device)
             return Prepared(
-                views=[normalise(view, self._normalisation) for view in views.of(moved)],
+                views={
+                    normalisation: [normalise(view, normalisation) for view in views.of(moved)]
+                    for normalisation in dict.fromkeys(self._normalisations.values())
+                },
                 appearance=appearance_of(moved) if self._measures else None,
             )
 
@@ -97,7 +100,8 @@ class Members:
         prepared : Prepared
             The images.
         """
-        loaded = [self._member(self.ordered[number]) for number in numbers]
+        chosen = [self.ordered[number] for number in numbers]
+        loaded = [(self._member(member), prepared.views[self._normalisations[member]]) for member in chosen]
         distances: list[torch.Tensor] = []
 
         def look(member: _Loaded, view: torch.Tensor, *, first: bool) -> torch.Tensor:
@@ -109,8 +113,8 @@ class Members:
 
         with torch.inference_mode(), exact_float32(self.device):
             rows = [
-                torch.stack([look(member, view, first=number == 0) for member in loaded], dim=1)
-                for number, view in enumerate(prepared.views)
+                torch.stack([look(member, views[number], first=number == 0) for member, views in loaded], dim=1)
+                for number in range(len(loaded[0][1]))
             ]
             return Outputs(
                 logits=torch.stack(rows, dim=1).float().cpu(),

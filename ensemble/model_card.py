@@ -57,6 +57,8 @@ def model_card(manifest: Manifest, scores: Mapping[str, float], caution: str | N
     table = f"| score | value |\n|---|---|\n{rows}" if scores else "None were stored.\n"
     size, sets = manifest.preprocessing.image_size, manifest.prediction_set
     covered = _COVERED[sets.method]
+    own = any(member.normalisation is not None for member in manifest.members)
+    normalised = " and normalised by the training images of each model" if own else ""
     warned = _warned(manifest)
     return f"""# Skin-lesion classifier ensemble
 
@@ -83,7 +85,7 @@ predictor = EnsemblePredictor.load("this folder")
 predictor.predict_proba(["image.jpg"])
 ```
 
-Images of any size are squeezed to {size} x {size} pixels. A prediction set is built to hold the true
+Images of any size are squeezed to {size} x {size} pixels{normalised}. A prediction set is built to hold the true
 class for {sets.coverage:.0%} of lesions like those of the training data, {covered}.
 {warned}
 

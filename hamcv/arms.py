@@ -164,10 +164,21 @@ def _divide(dataset: LesionDataset, groups: StrArray, config: RunConfig, arm: Ar
         notes = _about_leakage(path, folds, allowed=config.allow_leakage)
         return Division(arm=arm, folds=folds, notes=notes)
     if holdout:
-        made = stratified_holdout(dataset, groups, split=config.split, seed=arm.seed, stratify=config.stratify)
+        made = stratified_holdout(
+            dataset, groups, split=config.split, seed=arm.seed, stratify=config.stratify, kind=config.holdout
+        )
     else:
         made = stratified_folds(dataset, groups, n_folds=config.folds, seed=arm.seed, stratify=config.stratify)
-    return Division(arm=arm, folds=made.folds, notes=made.notes)
+    return Division(arm=arm, folds=made.folds, notes=(*made.notes, *_about_allowed(made.folds)))
+
+
+def _about_allowed(folds: Folds) -> tuple[str, ...]:
+    """Return the warning that goes with leaking folds."""
+    leakage = measure_leakage(folds.groups, folds.folds)
+    if leakage is None:
+        return ()
+    where = "parts" if folds.holdout else "folds"
+    return (f"LEAKING FOLDS, as allowed: {leakage.words}, stand in several {where}; all scores are too good",)
 
 
 def _about_leakage(path: Path, folds: Folds, *, allowed: bool) -> tuple[str, ...]:
@@ -176,7 +187,7 @@ def _about_leakage(path: Path, folds: Folds, *, allowed: bool) -> tuple[str, ...
     if leakage is None:
         return ()
     if allowed:
-        return (f"LEAKING FOLDS, as allowed: {leakage.words}, stand in several folds; all scores are too good",)
+        return _about_allowed(folds)
     what = "parts" if folds.holdout else "folds (counted from 0)"
     names = [name if folds.holdout else f"fold {name}" for name in folds.names]
     rows = []

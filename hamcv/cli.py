@@ -136,7 +136,9 @@ def run_command(
     ] = None,
     allow_leakage: Annotated[
         bool | None,
-        typer.Option("--allow-leakage", help="Use --folds-file even if it leaks; every report then says so."),
+        typer.Option(
+            "--allow-leakage", help="Use --folds-file, or --set holdout=image, even if it leaks; reports then say so."
+        ),
     ] = None,
     stratify: StratifyOption = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of folds, training and intervals.")] = None,

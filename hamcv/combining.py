@@ -18,8 +18,9 @@ from cv_folds.nested_out_of_fold import pool_pairs
 from cv_folds.out_of_fold import FoldLogits, OutOfFold, pool
 from cv_folds.scheduling.threads import cpu_cores
 from cv_folds.splits import VALIDATION
-from cv_folds.training.pixels import IMAGENET
+from cv_folds.training.pixels import IMAGENET, Normalisation
 from cv_folds.training.record import LOGITS_FILE, MODEL_FILE, VALIDATION_FILE, verified_record
+from cv_folds.training.record import read_record as read_job
 from cv_folds.training_images import TRAINING_IMAGES_FILE
 from ensemble.bundle import write_bundle
 from ensemble.crossfit import cross_fit
@@ -234,6 +235,12 @@ def _combine_nested(run: Path, config: RunConfig, division: Division) -> None:
     nested.write_csv(path)
 
 
+def _normalisations(run: Path, config: RunConfig) -> dict[tuple[str, int], Normalisation]:
+    """Return what each deployed network was normalised by, where that is its own."""
+    records = {(job.backbone, job.fold): read_job(job.folder(run)) for job in jobs_of_main(config)}
+    return {key: own for key, record in records.items() if record and (own := record.normalisation) is not None}
+
+
 def _write_predictor(
     run: Path, config: RunConfig, division: Division, deployed: Deployed, evaluation: Evaluation, data: TrainingData
 ) -> Path:
@@ -251,6 +258,7 @@ def _write_predictor(
         caution=None if evaluation.leakage is None else leakage_warning(evaluation.leakage),
         outliers=outlier_limits(run, config, division),
         gauge_files=gauge_files(run, config),
+        normalisations=_normalisations(run, config),
         # A run of an earlier version has none.
         training_images=learned if (learned := run / TRAINING_IMAGES_FILE).is_file() else None,
     )

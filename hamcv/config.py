@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from cv_folds.data.readers import AUTO, FORMATS
 from cv_folds.data.settings import ColumnSettings
 from cv_folds.errors import UsageError, list_rows
+from cv_folds.holdout import HoldoutKind
 from cv_folds.near_duplicates.settings import AuditSettings
 from cv_folds.strata import StratumColumn
 from cv_folds.training.backbones import DEFAULT_BACKBONES, check_backbone_name
@@ -42,6 +43,8 @@ class RunConfig(BaseModel):
     """Which columns a plain table, or a table of groups, has."""
     limit_lesions: int | None = Field(default=None, ge=1)
     """Work on a random subset of about this many lesions."""
+    unit: Literal["image", "lesion"] = "image"
+    """``image``: all images; ``lesion``: one of every lesion, the first by image id."""
     folds: int = Field(default=5, ge=2, le=100)
     """Number of cross-validation folds."""
     protocol: Literal["cv", "holdout", "leakage"] = "cv"
@@ -49,6 +52,9 @@ class RunConfig(BaseModel):
     cross-validation on folds of lesions and again on folds of images, to see how much the split makes of a score."""
     split: tuple[int, int, int] = (60, 20, 20)
     """Per cent of the images in the training, validation and test part of a hold-out."""
+    holdout: HoldoutKind = "lesion"
+    """What validation and test part of a hold-out are made of: any lesions (``lesion``), only those with a single image
+    (``single_image``), or images whatever lesion they show (``image``), which leaks and needs `allow_leakage`."""
     repeats: int = Field(default=1, ge=1, le=100)
     """Cross-validations on as many divisions; the first gives the scores, all of them the spread."""
     nested: bool = False
@@ -57,7 +63,8 @@ class RunConfig(BaseModel):
     folds_file: str | None = None
     """A table of image ids and folds to use instead of making folds, such as ``hamcv folds`` writes."""
     allow_leakage: bool = False
-    """Use `folds_file` even if it puts images of one lesion into several folds; every report then says so."""
+    """Use `folds_file`, or a hold-out of images, even if images of one lesion stand in several folds or parts; every
+    report then says so."""
     stratify: tuple[StratumColumn, ...] = ()
     """What is spread evenly over the folds beside the diagnosis: any of ``dx_type``, ``sex`` and ``localization``."""
     seed: int = Field(default=0, ge=0, lt=2**32)
@@ -113,6 +120,15 @@ class RunConfig(BaseModel):
             raise ValueError(f"repeats = {self.repeats} goes with protocol cv only, not with {self.protocol}")
         if self.protocol != "holdout" and self.split != (60, 20, 20):
             raise ValueError(f"split goes with protocol holdout only, not with {self.protocol}")
+        if self.protocol != "holdout" and self.holdout != "lesion":
+            raise ValueError(f"holdout = {self.holdout} goes with protocol holdout only, not with {self.protocol}")
+        if self.holdout != "lesion" and self.folds_file is not None:
+            raise ValueError("folds_file (--folds-file) gives the parts of the hold-out; leave holdout out")
+        if self.holdout == "image" and not self.allow_leakage:
+            raise ValueError(
+                "holdout = image puts images of one lesion into several parts; allow_leakage = true (--allow-leakage) "
+                "uses them all the same, and every report then says so; holdout = lesion keeps them together"
+            )
         if self.folds_file is not None and self.repeats > 1:
             raise ValueError("folds_file (--folds-file) holds one division; repeats needs several, leave one out")
         if self.protocol == "leakage" and self.allow_leakage:
@@ -148,8 +164,11 @@ class RunConfig(BaseModel):
     @model_validator(mode="after")
     def _folds_file_decides(self) -> RunConfig:
         if self.folds_file is None:
-            if self.allow_leakage:
-                raise ValueError("allow_leakage is about folds_file (--folds-file); the folds made here never leak")
+            if self.allow_leakage and self.holdout != "image":
+                raise ValueError(
+                    "allow_leakage is about folds_file (--folds-file) and holdout = image; apart from these, the folds "
+                    "made here never leak"
+                )
             return self
         if self.stratify:
             raise ValueError("stratify has no say when folds_file (--folds-file) gives the folds; leave one out")

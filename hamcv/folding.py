@@ -10,7 +10,7 @@ from rich.console import Console
 from cv_folds.arrays import StrArray
 from cv_folds.data.cache import cache_root
 from cv_folds.data.dataset import LesionDataset
-from cv_folds.holdout import make_holdout
+from cv_folds.holdout import HoldoutKind, make_holdout, make_image_level_holdout
 from cv_folds.near_duplicates.decisions import read_decisions
 from cv_folds.near_duplicates.settings import AuditSettings
 from cv_folds.scheduling.threads import cpu_cores
@@ -157,6 +157,7 @@ def stratified_holdout(
     split: tuple[int, int, int],
     seed: int,
     stratify: Sequence[StratumColumn],
+    kind: HoldoutKind = "lesion",
 ) -> StratifiedFolds:
     """Make one division into training, validation and test part, by diagnosis and the columns of `stratify`.
 
@@ -166,16 +167,24 @@ def stratified_holdout(
         As for `stratified_folds`.
     split : tuple of int
         Shares of training, validation and test, in this order.
+    kind : HoldoutKind
+        What validation and test part are made of; ``image`` leaks.
 
     Raises
     ------
     UsageError
-        When a class has fewer than three groups.
+        When a class has too few groups, or images, for three parts.
     """
     strata = make_strata(dataset, groups, stratify, fewest=len(split))
     train, validation, test = split
     shares = (test, validation, train)
-    folds = make_holdout(dataset, shares=shares, seed=seed, groups=groups, strata=strata.labels)
+    if kind == "image":
+        folds = make_image_level_holdout(dataset, shares=shares, seed=seed, groups=groups, strata=strata.labels)
+    else:
+        single = kind == "single_image"
+        folds = make_holdout(
+            dataset, shares=shares, seed=seed, groups=groups, strata=strata.labels, single_image=single
+        )
     return StratifiedFolds(folds=folds, notes=_about_rare(strata, stratify, len(split), "parts"))
 
 

@@ -20,7 +20,7 @@ from ensemble.decisions import read_costs
 from hamcv.arms import Division, divide
 from hamcv.config import RunConfig
 from hamcv.folding import group
-from hamcv.sources import limited, open_dataset
+from hamcv.sources import open_dataset, part_of_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ def preflight(
         With the mend.
     """
     whole = open_dataset(config.data, format=config.format, columns=config.columns)
-    dataset = limited(whole, config.limit_lesions, seed=config.seed)
+    dataset = part_of_run(whole, config)
     if config.ensemble.costs is not None:
         read_costs(Path(config.ensemble.costs), dataset.classes)
     start = time.perf_counter()

@@ -89,6 +89,12 @@ def open_dataset(
     return limited(dataset, limit_lesions, seed=seed)
 
 
+def part_of_run(whole: LesionDataset, config: RunConfig) -> LesionDataset:
+    """Return the images that a run works on: of some lesions or all, all of a lesion or one."""
+    dataset = limited(whole, config.limit_lesions, seed=config.seed)
+    return dataset.one_image_per_lesion() if config.unit == "lesion" else dataset
+
+
 def limited(dataset: LesionDataset, limit_lesions: int | None, *, seed: int) -> LesionDataset:
     """Return a random subset of about this many lesions, or all when it is None."""
     if limit_lesions is None:

@@ -16,7 +16,7 @@ from cv_folds.training_images import TrainingImages, file_digests
 from ensemble.bundle import Bundle
 from hamcv.config import read_config
 from hamcv.run_folder import CONFIG_FILE
-from hamcv.sources import choose_data, limited, open_dataset
+from hamcv.sources import choose_data, open_dataset, part_of_run
 from reports.wording import plural
 
 
@@ -60,7 +60,7 @@ def find_training_data(source: Path, folder: str | None, bundle: Bundle) -> Trai
         whole = open_dataset(config.data, format=config.format, columns=config.columns)
     except DataError:
         return TrainingDataAtHand(dataset=None, absent=f"the folder {name} of the run is not there or has changed")
-    dataset = limited(whole, config.limit_lesions, seed=config.seed)
+    dataset = part_of_run(whole, config)
     if dataset.fingerprint != bundle.manifest.training_data.fingerprint:
         return TrainingDataAtHand(dataset=None, absent=f"the folder {name} of the run has changed")
     return TrainingDataAtHand(dataset=_part(dataset, learned), absent=None)

@@ -71,7 +71,10 @@ def build_document(folder: RunFolder, evaluation: Evaluation, predictions: Predi
             title="Method and limits",
             blocks=(
                 *method_notes.method_notes(
-                    _resamples(folder), holdout=folder.folds.holdout, nested=evaluation.nested is not None
+                    _resamples(folder),
+                    holdout=folder.folds.holdout,
+                    nested=evaluation.nested is not None,
+                    leaks=folder.audit.allowed_leakage is not None,
                 ),
                 method_notes.glossary(),
             ),

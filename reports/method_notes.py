@@ -111,7 +111,16 @@ _PARTS = (
 )
 
 
-def method_notes(resamples: str, *, holdout: bool = False, nested: bool = False) -> tuple[Paragraph, ...]:
+_LEAKING = Paragraph(
+    title="Leaking division.",
+    text="Images of one lesion stand in training and test; this division was used because leakage was allowed. "
+    "It is here to do again what others did; its scores say little about lesions that were never seen.",
+)
+
+
+def method_notes(
+    resamples: str, *, holdout: bool = False, nested: bool = False, leaks: bool = False
+) -> tuple[Paragraph, ...]:
     """Return the notes on method and limits.
 
     Parameters
@@ -122,9 +131,13 @@ def method_notes(resamples: str, *, holdout: bool = False, nested: bool = False)
         Whether the run used one fixed division.
     nested : bool
         Whether the run made nested estimates.
+    leaks : bool
+        Whether images of one lesion stand in several folds or parts.
     """
+    division, *rest = _PARTS if holdout else (*_FOLDS, _ensembles(nested=nested))
     return (
-        *(_PARTS if holdout else (*_FOLDS, _ensembles(nested=nested))),
+        _LEAKING if leaks else division,
+        *rest,
         *score_notes(resamples),
         Paragraph(
             title="Limits.",

@@ -112,6 +112,7 @@ def what_was_done(evaluation: Evaluation, folder: RunFolder) -> str:
             else "images of one lesion stand in several folds."
         )
     )
+    sentences.extend(_choice_of_images(folder))
     if backbones:
         sentences.append(
             f"{plural(len(backbones), 'backbone')} ({listing(backbones)}) "
@@ -126,6 +127,18 @@ def what_was_done(evaluation: Evaluation, folder: RunFolder) -> str:
     return " ".join(sentences)
 
 
+def _choice_of_images(folder: RunFolder) -> list[str]:
+    """Say which images of a lesion were used and how they were shown, where that is not all, once and as they are."""
+    sentences = []
+    if folder.settings.get("unit") == "lesion":
+        sentences.append("Of each lesion one image was used, the first by image id.")
+    if folder.settings.get("holdout") == "single_image":
+        sentences.append("Validation and test part hold only lesions with a single image.")
+    if spins := folder.settings.get("training", {}).get("held_out_spins"):
+        sentences.append(f"Each scored image was predicted as the mean over {spins} random flips and turns of it.")
+    return sentences
+
+
 def _what_was_held_out(evaluation: Evaluation, folder: RunFolder, backbones: list[str], ensembles: list[str]) -> str:
     counts = folder.folds.table()
     sizes = [f"{plural(row['images'], 'image')} for {use}" for row, use in zip(counts, _PART_USES, strict=True)]
@@ -138,6 +151,7 @@ def _what_was_held_out(evaluation: Evaluation, folder: RunFolder, backbones: lis
             if folder.audit.allowed_leakage is None
             else "images of one lesion stand in several parts."
         ),
+        *_choice_of_images(folder),
     ]
     if backbones:
         verb = "was" if len(backbones) == 1 else "were"

@@ -26,7 +26,7 @@ from cv_folds.splits import inner_split
 from cv_folds.training.backbones import bfloat16_pays, build_backbone, set_batch_norm_momentum
 from cv_folds.training.loop import Fitted, Means, fit
 from cv_folds.training.memory import keep_freed_memory
-from cv_folds.training.pixels import IMAGENET
+from cv_folds.training.normalisation import choose_normalisation
 from cv_folds.training.predict import predict_logits
 from cv_folds.training.store import open_store
 from cv_folds.training.view import ImageView
@@ -101,6 +101,7 @@ def trial(config: RunConfig, backbone: str, fold: int) -> dict[str, object]:
         positions = torch.from_numpy(np.array(rows))
         return ImageView(store, positions, torch.from_numpy(folds.labels.copy())[positions])
 
+    normalisation = choose_normalisation(settings, view(inner.train))
     start = time.perf_counter()
     fitted = fit(
         model,
@@ -108,14 +109,16 @@ def trial(config: RunConfig, backbone: str, fold: int) -> dict[str, object]:
         view(inner.validation),
         settings=settings,
         from_scratch=weights is None,
-        normalisation=IMAGENET,
+        normalisation=normalisation,
         generator=torch.Generator().manual_seed(config.seed),
         on_step=lambda _: None,
         on_epoch=lambda rows: print(rows[-1], flush=True),
         means=Means(bfloat16=bfloat16_pays(backbone, device)),
     )
     seconds = time.perf_counter() - start
-    logits = predict_logits(model, view(inner.validation), batch_size=4 * settings.batch_size, normalisation=IMAGENET)
+    logits = predict_logits(
+        model, view(inner.validation), batch_size=4 * settings.batch_size, normalisation=normalisation
+    )
     labels = folds.labels[inner.validation]
     return (
         {"backbone": backbone, "fold": fold, "seconds": round(seconds), "images": len(labels)}

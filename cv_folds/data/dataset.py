@@ -146,6 +146,14 @@ class LesionDataset:
             kept.extend(generator.choice(of_class, size=size, replace=False).tolist())
         return self.select(np.isin(self.lesion_ids, kept))
 
+    def one_image_per_lesion(self) -> LesionDataset:
+        """Return the first image of every lesion, by image id; a note says how many others there are."""
+        keep = np.zeros(len(self), dtype=np.bool_)
+        keep[np.unique(self.lesion_ids, return_index=True)[1]] = True
+        left_out = len(self) - int(keep.sum())
+        note = f"one image of each of {self.n_lesions} lesions, the first by image id; {left_out} others are left out"
+        return replace(self.select(keep), reader_notes=(*self.reader_notes, note))
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageRow:

@@ -1,19 +1,23 @@
-"""Random flips, rotation, zoom, shift and colour for a whole batch at once, on the device that holds it.
+"""Random flips, rotation, zoom, shift, colour and detail for a whole batch at once, on the device that holds it.
 
 Geometry is one affine resampling and colour is one 3 x 4 matrix an image, with the normalisation folded in, so that
-the cost does not grow with the number of transforms. The random numbers are drawn on the CPU from a passed generator:
-the same on every device.
+the cost does not grow with the number of transforms. Hue, blur, sharpness and erasing follow where they are asked for;
+otherwise they cost nothing and draw nothing. The random numbers are drawn on the CPU from a passed generator: the same
+on every device.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import lru_cache
 
 import torch
 from torch.nn import functional
 
+from cv_folds.training.detail import blur, draw_blur, draw_boxes, draw_sharpness, erase_, sharpen
+from cv_folds.training.hue import shift_hue
 from cv_folds.training.pixels import Normalisation, mean_and_std
 from cv_folds.training.settings import AugmentationSettings
 
@@ -24,10 +28,13 @@ _PART_VALUES = 2**20
 # ITU-R BT.601 luma, the grey of torchvision's colour transforms.
 _GREY = (0.2989, 0.587, 0.114)
 
+# Values from 0 to 1.
+_UNIT = Normalisation(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationParameters:
-    """What is done to each image of a batch; every tensor has shape (n,), dtype float32."""
+    """What is done to each image of a batch; tensors have shape (n,), where nothing else is said, and dtype float32."""
 
     flip_x: torch.Tensor
     """-1 for a left-right flip, else 1."""
@@ -47,20 +54,34 @@ class AugmentationParameters:
     """Factor on the distance from the image's mean grey."""
     saturation: torch.Tensor
     """Factor on the distance from each pixel's grey."""
+    hue: torch.Tensor | None = None
+    """Turn of the hue as a share of the colour circle; None for no turn of any."""
+    blur: torch.Tensor | None = None
+    """(n, taps) kernels of `draw_blur`; None without blur."""
+    sharpness: torch.Tensor | None = None
+    """Factor on the distance from the smoothed image; None without such a change."""
+    erased: torch.Tensor | None = None
+    """(n, 4) rectangles of `draw_boxes`; None without any."""
 
     def to(self, device: torch.device) -> AugmentationParameters:
         """Return the same parameters on a device."""
-        return AugmentationParameters(
-            **{field.name: getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)}
-        )
+        return self._changed(lambda values: values.to(device, non_blocking=True))
 
     def rows(self, which: slice) -> AugmentationParameters:
         """Return the parameters of some images, in order."""
-        return AugmentationParameters(**{field.name: getattr(self, field.name)[which] for field in fields(self)})
+        return self._changed(lambda values: values[which])
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return those that are there, by name."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def _changed(self, change: Callable[[torch.Tensor], torch.Tensor]) -> AugmentationParameters:
+        return AugmentationParameters(**{name: change(value) for name, value in self.tensors().items()})
 
 
 def draw_parameters(n: int, settings: AugmentationSettings, generator: torch.Generator) -> AugmentationParameters:
-    """Draw the parameters of `n` images from a CPU generator."""
+    """Draw the parameters of `n` images from a CPU generator; what is off beyond geometry and colour draws nothing."""
 
     def uniform(low: float, high: float) -> torch.Tensor:
         return torch.rand(n, generator=generator) * (high - low) + low
@@ -80,6 +101,19 @@ def draw_parameters(n: int, settings: AugmentationSettings, generator: torch.Gen
         brightness=uniform(1 - settings.brightness, 1 + settings.brightness),
         contrast=uniform(1 - settings.contrast, 1 + settings.contrast),
         saturation=uniform(1 - settings.saturation, 1 + settings.saturation),
+        # From here on nothing may be drawn that is off: what comes after would be another for every older recipe.
+        hue=uniform(-settings.hue, settings.hue) if settings.hue > 0 else None,
+        blur=draw_blur(n, settings.blur, settings.blur_sigma, generator) if settings.blur > 0 else None,
+        sharpness=(
+            draw_sharpness(n, settings.sharpness, settings.sharpness_factor, generator)
+            if settings.sharpness > 0
+            else None
+        ),
+        erased=(
+            draw_boxes(n, settings.erasing, settings.erasing_area, settings.erasing_ratio, generator)
+            if settings.erasing > 0
+            else None
+        ),
     )
 
 
@@ -93,7 +127,7 @@ def augment(pixels: torch.Tensor, parameters: AugmentationParameters, normalisat
     parameters : AugmentationParameters
         One value an image; best on the device of `pixels` already.
     normalisation : Normalisation
-        Applied last, after clamping to the range of pixels.
+        Applied after clamping to the range of pixels; erased pixels are 0 then, the mean colour.
 
     Returns
     -------
@@ -121,16 +155,19 @@ class _Means:
     affine: bool
     """Resample; without it, images are flipped at most."""
     colour: bool
-    """Change colours; without it, they are normalised only."""
+    """Change colours by the matrix."""
+    detail: bool
+    """Change what no matrix can, before the normalisation."""
 
 
 def _means(parameters: AugmentationParameters) -> _Means:
+    detail = any(values is not None for values in (parameters.hue, parameters.blur, parameters.sharpness))
     if parameters.angle.device.type != "cpu":
         # To ask would make the host wait for the device.
-        return _Means(affine=True, colour=True)
+        return _Means(affine=True, colour=True, detail=detail)
     still = [parameters.angle == 0, parameters.scale == 1, parameters.shift_x == 0, parameters.shift_y == 0]
     plain = [parameters.brightness == 1, parameters.contrast == 1, parameters.saturation == 1]
-    return _Means(affine=not torch.stack(still).all(), colour=not torch.stack(plain).all())
+    return _Means(affine=not torch.stack(still).all(), colour=not torch.stack(plain).all(), detail=detail)
 
 
 def _augment_part(
@@ -139,8 +176,29 @@ def _augment_part(
     # Reordered as bytes, since converting across the order of memory is slow.
     planes = pixels.permute(0, 3, 1, 2).contiguous()
     images = resample(planes.float(), parameters) if means.affine else _flip(planes, parameters).float()
-    if means.colour:
-        return recolour(images, parameters, normalisation)
+    if means.detail:
+        images = _detailed(recolour(images, parameters, _UNIT) if means.colour else images.div_(255), parameters)
+        images = _normalised(images.mul_(255), normalisation)
+    elif means.colour:
+        images = recolour(images, parameters, normalisation)
+    else:
+        images = _normalised(images, normalisation)
+    return images if parameters.erased is None else erase_(images, parameters.erased)
+
+
+def _detailed(images: torch.Tensor, parameters: AugmentationParameters) -> torch.Tensor:
+    """Turn the hue, then blur, then sharpen (n, 3, size, size) images of 0..1."""
+    if parameters.hue is not None:
+        images = shift_hue(images, parameters.hue)
+    if parameters.blur is not None:
+        images = blur(images, parameters.blur)
+    if parameters.sharpness is not None:
+        images = sharpen(images, parameters.sharpness)
+    return images
+
+
+def _normalised(images: torch.Tensor, normalisation: Normalisation) -> torch.Tensor:
+    """Normalise (n, 3, size, size) images of 0..255 in place."""
     mean, std = mean_and_std(normalisation, images.device)
     return images.sub_(mean[:, None, None]).div_(std[:, None, None])
 

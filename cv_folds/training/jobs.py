@@ -10,7 +10,7 @@ import sys
 import time
 import zlib
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +34,9 @@ from cv_folds.training.features import MOST_IMAGES
 from cv_folds.training.history import event_writer, write_history
 from cv_folds.training.loop import Fitted, Means, fit
 from cv_folds.training.memory import keep_freed_memory
-from cv_folds.training.pixels import IMAGENET
-from cv_folds.training.predict import Seen, evaluation_batch_size, predict_features
+from cv_folds.training.normalisation import choose_normalisation
+from cv_folds.training.pixels import Normalisation
+from cv_folds.training.predict import Seen, evaluation_batch_size, predict_features, predict_logits
 from cv_folds.training.progress_file import progress_writer, remove_progress
 from cv_folds.training.record import (
     HISTORY_FILE,
@@ -51,6 +52,7 @@ from cv_folds.training.record import (
     verified_record,
 )
 from cv_folds.training.settings import TrainingSettings
+from cv_folds.training.spins import draw_spins
 from cv_folds.training.store import open_store
 from cv_folds.training.view import ImageView
 from cv_folds.training.weights import WeightsFile, load_weights
@@ -132,6 +134,7 @@ class _Outcome:
     logits: FoldLogits
     validation: FoldLogits | None
     familiarity: Familiarity | None
+    normalisation: Normalisation
     bfloat16: bool
     micro_batch: int
     seconds: float
@@ -210,6 +213,8 @@ def _train_and_predict(spec: JobSpec, device: torch.device, checkpoints: Checkpo
         return ImageView(store, positions, labels[positions])
 
     split = inner_split(spec.folds, spec.fold, second=spec.second, parts=spec.settings.validation_parts, seed=spec.seed)
+    train = view(split.train)
+    normalisation = choose_normalisation(spec.settings, train)
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=[device] if device.type == "cuda" else []))
         torch.manual_seed(_job_seed(spec))
@@ -226,11 +231,11 @@ def _train_and_predict(spec: JobSpec, device: torch.device, checkpoints: Checkpo
 
         fitted = fit(
             model,
-            view(split.train),
+            train,
             view(split.validation),
             settings=spec.settings,
             from_scratch=spec.weights is None,
-            normalisation=IMAGENET,
+            normalisation=normalisation,
             generator=torch.Generator().manual_seed(_job_seed(spec)),
             on_step=progress_writer(spec.folder),
             on_epoch=on_epoch,
@@ -245,7 +250,18 @@ def _train_and_predict(spec: JobSpec, device: torch.device, checkpoints: Checkpo
 
         def see(rows: IntArray) -> Seen:
             batch_size = evaluation_batch_size(micro_batch, device)
-            return predict_features(model, view(rows), batch_size=batch_size, normalisation=IMAGENET)
+            return predict_features(model, view(rows), batch_size=batch_size, normalisation=normalisation)
+
+        spinning = torch.Generator().manual_seed(_job_seed(spec, "spins"))
+
+        def see_spun(rows: IntArray) -> Seen:
+            """Look at images as they are for their features, and under spins for their logits if there are any."""
+            seen, spins = see(rows), draw_spins(len(rows), spec.settings.held_out_spins, spinning)
+            if spins is None:
+                return seen
+            batch_size = evaluation_batch_size(micro_batch, device)
+            logits = predict_logits(model, view(rows), batch_size=batch_size, normalisation=normalisation, spins=spins)
+            return replace(seen, logits=logits)
 
         def logits_of(seen: Seen, rows: IntArray, fold: int, second: int | None = None) -> FoldLogits:
             return FoldLogits(
@@ -259,8 +275,8 @@ def _train_and_predict(spec: JobSpec, device: torch.device, checkpoints: Checkpo
 
         # The held-out folds appear here for the first and only time.
         rows = np.flatnonzero(np.isin(spec.folds.folds, held_out_folds(spec.fold, spec.second)))
-        held_out = see(rows)
-        chosen = see(split.validation) if spec.folds.holdout else None
+        held_out = see_spun(rows)
+        chosen = see_spun(split.validation) if spec.folds.holdout else None
         unseen = [(spec.folds.image_ids[rows], held_out)]
         if chosen is not None:
             unseen.append((spec.folds.image_ids[split.validation], chosen))
@@ -277,6 +293,7 @@ def _train_and_predict(spec: JobSpec, device: torch.device, checkpoints: Checkpo
         logits=logits_of(held_out, rows, spec.fold, spec.second),
         validation=None if chosen is None else logits_of(chosen, split.validation, VALIDATION),
         familiarity=familiarity,
+        normalisation=normalisation,
         bfloat16=bfloat16,
         micro_batch=micro_batch,
         seconds=time.perf_counter() - start + fitted.seconds_before,
@@ -313,6 +330,7 @@ def _write(spec: JobSpec, outcome: _Outcome) -> JobRecord:
         batch_size=spec.settings.batch_size,
         micro_batch=outcome.micro_batch,
         resumed=outcome.fitted.resumed,
+        normalisation=outcome.normalisation if spec.settings.normalisation == "data" else None,
         peak_memory_mib=peak_memory_mib(),
         files={name: sha256(spec.folder / name) for name in files},
     )
@@ -343,8 +361,9 @@ def _some_of(rows: IntArray, spec: JobSpec) -> IntArray:
     return chosen
 
 
-def _job_seed(spec: JobSpec) -> int:
-    entropy = [spec.seed, spec.fold, zlib.crc32(spec.backbone.encode())]
+def _job_seed(spec: JobSpec, purpose: str = "") -> int:
+    """Return the seed of a job's training, or of something else in it that has a name."""
+    entropy = [spec.seed, spec.fold, zlib.crc32(f"{spec.backbone}{purpose}".encode())]
     # A second fold is never 0, which numpy could not tell from nothing.
     entropy += [] if spec.second is None else [spec.second]
     return int(np.random.SeedSequence(entropy).generate_state(1)[0])

@@ -29,6 +29,7 @@ from cv_folds.training.plan import draw_plan, size_of_epoch
 from cv_folds.training.predict import evaluation_batch_size, predict_logits
 from cv_folds.training.resampling import class_weights
 from cv_folds.training.settings import PhaseSettings, TrainingSettings
+from cv_folds.training.spins import Spins, draw_spins
 from cv_folds.training.state import TrainingState, capture, restore
 from cv_folds.training.step import Stepper
 from cv_folds.training.view import ImageView
@@ -248,10 +249,12 @@ def _validated(
 ) -> EpochRow:
     """Validate the last weights and their average, and describe the epoch by the better ones."""
     stepper = state.stepper
-    chosen = _validate(stepper.model, validation, batch_size, normalisation, settings)
+    # The same for both kinds of weights, so that chance favours neither.
+    spins = draw_spins(len(validation), settings.validation_spins, state.generator)
+    chosen = _validate(stepper.model, validation, batch_size, normalisation, settings, spins)
     weights: Literal["last", "average"] = "last"
     if stepper.average is not None:
-        average = _validate(stepper.average.model, validation, batch_size, normalisation, settings)
+        average = _validate(stepper.average.model, validation, batch_size, normalisation, settings, spins)
         if shortfall(average, settings.monitor) < shortfall(chosen, settings.monitor):
             chosen, weights = average, "average"
     return EpochRow(
@@ -270,9 +273,14 @@ def _validated(
 
 
 def _validate(
-    model: nn.Module, view: ImageView, batch_size: int, normalisation: Normalisation, settings: TrainingSettings
+    model: nn.Module,
+    view: ImageView,
+    batch_size: int,
+    normalisation: Normalisation,
+    settings: TrainingSettings,
+    spins: Spins | None = None,
 ) -> ValidationFigures:
-    logits = predict_logits(model, view, batch_size=batch_size, normalisation=normalisation)
+    logits = predict_logits(model, view, batch_size=batch_size, normalisation=normalisation, spins=spins)
     return validation_figures(logits, view.labels, settings)
 
 

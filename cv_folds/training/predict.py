@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from cv_folds.training.appearance import appearance_of
 from cv_folds.training.exactness import exact_float32
 from cv_folds.training.features import tapped
 from cv_folds.training.pixels import Normalisation, normalise
+from cv_folds.training.spins import Spins
 from cv_folds.training.view import ImageView
 
 
@@ -36,12 +38,17 @@ def evaluation_batch_size(micro_batch: int, device: torch.device) -> int:
     return 4 * micro_batch if device.type == "cuda" else micro_batch
 
 
-def predict_logits(model: nn.Module, view: ImageView, *, batch_size: int, normalisation: Normalisation) -> torch.Tensor:
+def predict_logits(
+    model: nn.Module, view: ImageView, *, batch_size: int, normalisation: Normalisation, spins: Spins | None = None
+) -> torch.Tensor:
     """Return the (n, n_classes) float32 logits of a view's images, on the CPU.
 
-    Always in exact float32 and without autocast. Leaves the model in evaluation mode.
+    Always in exact float32 and without autocast. Leaves the model in evaluation mode. With `spins`, the logarithms of
+    the mean probabilities over the repetitions.
     """
-    return _run(model, view, batch_size, normalisation, lambda _: None)
+    if spins is None:
+        return _run(model, view, batch_size, normalisation, lambda _: None)
+    return _spun(model, view, batch_size, normalisation, spins)
 
 
 def predict_features(model: nn.Module, view: ImageView, *, batch_size: int, normalisation: Normalisation) -> Seen:
@@ -56,6 +63,24 @@ def predict_features(model: nn.Module, view: ImageView, *, batch_size: int, norm
 
         logits = _run(model, view, batch_size, normalisation, look)
     return Seen(logits=logits, features=torch.cat(features).cpu(), appearance=torch.cat(appearance).cpu())
+
+
+def _spun(
+    model: nn.Module, view: ImageView, batch_size: int, normalisation: Normalisation, spins: Spins
+) -> torch.Tensor:
+    model.eval()
+    parts: list[torch.Tensor] = []
+    batches = torch.split(torch.arange(len(view)), batch_size)
+    with torch.inference_mode(), exact_float32(view.device):
+        for positions, pixels in zip(batches, view.batches(batches), strict=True):
+            # In the order of memory that the network's weights have.
+            spun = (
+                images.contiguous(memory_format=torch.channels_last)
+                for images in spins.of(pixels, positions, normalisation)
+            )
+            logs = torch.stack([model(images).float().log_softmax(dim=1) for images in spun])
+            parts.append(logs.logsumexp(dim=0) - math.log(len(logs)))
+    return torch.cat(parts).cpu()
 
 
 def _run(

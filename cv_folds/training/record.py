@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from cv_folds.files import sha256
 from cv_folds.held_out import fold_words, held_out_folds
 from cv_folds.training.backbone_names import file_stem
+from cv_folds.training.pixels import Normalisation
 
 MODEL_FILE, LOGITS_FILE, HISTORY_FILE, RECORD_FILE = "model.safetensors", "oof.npz", "history.csv", "job.json"
 RESULT_FILES = (MODEL_FILE, LOGITS_FILE, HISTORY_FILE)
@@ -76,6 +77,8 @@ class JobRecord(BaseModel):
     """Images that were computed at a time in training; less than the batch when the GPU's memory ran out."""
     resumed: int
     """How often the training went on from a checkpoint."""
+    normalisation: Normalisation | None = None
+    """Measured on the images that the weights were fitted on; only there when the settings ask for it."""
     peak_memory_mib: float
     """Largest resident memory of the process up to the end of the job."""
     files: dict[str, str]

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 Monitor = Literal["refinement", "weighted_loss", "macro_f1", "balanced_accuracy", "last"]
 """By what the epoch is chosen."""
+
+# The blur's kernel reaches three deviations far and must fit into the smallest image.
+_ALLOWED_RANGES = {
+    "blur_sigma": (0.01, 5.0),
+    "sharpness_factor": (0.0, 10.0),
+    "erasing_area": (0.001, 0.9),
+    "erasing_ratio": (0.1, 10.0),
+}
 
 
 class AugmentationSettings(BaseModel):
@@ -31,6 +39,32 @@ class AugmentationSettings(BaseModel):
     """The same for contrast, around the image's mean grey."""
     saturation: float = Field(default=0.2, ge=0, lt=1)
     """The same for saturation, around each pixel's grey."""
+    hue: float = Field(default=0.0, ge=0, le=0.5)
+    """Largest turn of the hue, either way, as a share of the colour circle (0: none)."""
+    blur: float = Field(default=0.0, ge=0, le=1)
+    """Probability of a Gaussian blur."""
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    """Least and largest standard deviation of the blur in pixels of the scaled image, at most 5; drawn uniformly."""
+    sharpness: float = Field(default=0.0, ge=0, le=1)
+    """Probability of a change of sharpness."""
+    sharpness_factor: tuple[float, float] = (1.0, 2.0)
+    """Least and largest factor on the difference to the smoothed image: below 1 blurs, above 1 sharpens, at most 10;
+    drawn uniformly."""
+    erasing: float = Field(default=0.0, ge=0, le=1)
+    """Probability that a rectangle is erased (Zhong et al., "Random erasing data augmentation", AAAI 2020)."""
+    erasing_area: tuple[float, float] = (0.02, 0.4)
+    """Least and largest area of the rectangle as a share of the image; drawn uniformly."""
+    erasing_ratio: tuple[float, float] = (0.3, 3.3)
+    """Least and largest height by width of the rectangle; drawn log-uniformly."""
+
+    @field_validator("blur_sigma", "sharpness_factor", "erasing_area", "erasing_ratio")
+    @classmethod
+    def _is_a_range(cls, bounds: tuple[float, float], info: ValidationInfo) -> tuple[float, float]:
+        low, high = bounds
+        least, most = _ALLOWED_RANGES[str(info.field_name)]
+        if not least <= low <= high <= most:
+            raise ValueError(f"give two numbers from {least:g} to {most:g}, the smaller first")
+        return bounds
 
 
 class PhaseSettings(BaseModel):
@@ -118,8 +152,16 @@ class TrainingSettings(BaseModel):
     """The same for the area that cutmix pastes from a second image; with both, each batch takes one by chance."""
     ema_decay: float = Field(default=0.0, ge=0, lt=1)
     """Decay a step of a moving average of the weights, which is kept where it validates better (0: no average)."""
+    normalisation: Literal["imagenet", "data"] = "imagenet"
+    """Channel means and deviations that pixels are normalised by: ImageNet's, or those of the images that the weights
+    are fitted on, measured anew in every job."""
     validation_parts: int = Field(default=8, ge=2, le=100)
     """One part in this many of the training folds, by lesion, serves early stopping."""
+    validation_spins: int = Field(default=0, ge=0, le=64)
+    """How often each validation image is shown under random flips and turns by up to 180 degrees to choose the epoch;
+    its probabilities are averaged (0: once, as it is)."""
+    held_out_spins: int = Field(default=0, ge=0, le=64)
+    """The same for the predictions that are scored and combined; the predictor does so only when asked for spins."""
     batch_norm_momentum: float = Field(default=0.1, gt=0, le=1)
     """Momentum of the running statistics; some backbones ship with one too slow for a short training."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

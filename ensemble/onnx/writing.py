@@ -106,11 +106,13 @@ def _graph_of(bundle: Bundle) -> EnsembleGraph:
         )
         return loaded.to(memory_format=torch.contiguous_format)
 
-    folds = [
-        [network(manifest.member(backbone, fold)) for backbone in manifest.combiner.backbones]
+    members = [
+        [manifest.member(backbone, fold) for backbone in manifest.combiner.backbones]
         for fold in range(manifest.n_folds)
     ]
-    return EnsembleGraph(folds, bundle.model, manifest.preprocessing).eval()
+    networks = [[network(member) for member in of_fold] for of_fold in members]
+    normalisations = [[manifest.normalisation(member) for member in of_fold] for of_fold in members]
+    return EnsembleGraph(networks, bundle.model, normalisations).eval()
 
 
 def _export(graph: EnsembleGraph, bundle: Bundle) -> Any:

@@ -30,6 +30,23 @@ def test_rows_are_sorted_by_image_id_and_classes_by_name(tmp_path, file):
     assert dataset.lesion_counts() == {"mel": 1, "nv": 1}
 
 
+def test_one_image_of_every_lesion_is_the_first_by_id(tmp_path, file):
+    rows = [
+        image_row(*row, file) for row in (("b", "L2", "nv"), ("c", "L1", "mel"), ("a", "L2", "nv"), ("d", "", "nv"))
+    ]
+    dataset = build_dataset(rows, name="x", root=tmp_path, demo=False, notes=("read",))
+    single = dataset.one_image_per_lesion()
+    assert single.image_ids.tolist() == ["a", "c", "d"]
+    assert single.lesion_ids.tolist() == ["L2", "L1", "d"]
+    assert single.n_lesions == dataset.n_lesions == len(single)
+    assert single.fingerprint != dataset.fingerprint
+    assert single.reader_notes == (
+        "read",
+        "one image of each of 3 lesions, the first by image id; 1 others are left out",
+    )
+    assert single.one_image_per_lesion().image_ids.tolist() == single.image_ids.tolist()
+
+
 def test_nothing_can_be_changed(tmp_path, file):
     dataset = build_dataset([image_row("a", "L", "nv", file)], name="x", root=tmp_path, demo=False)
     with pytest.raises(FrozenInstanceError):

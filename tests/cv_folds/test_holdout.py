@@ -9,7 +9,7 @@ from cv_folds_samples import job_spec, random_dataset, small_folds
 from cv_folds.arrays import frozen
 from cv_folds.errors import DataError, UsageError
 from cv_folds.fold_file import read_fold_file
-from cv_folds.holdout import make_holdout
+from cv_folds.holdout import make_holdout, make_image_level_holdout
 from cv_folds.out_of_fold import FoldLogits, pool
 from cv_folds.splits import HOLDOUT_PARTS, TEST, TRAIN, VALIDATION, Folds, image_level_folds, inner_split, make_folds
 from cv_folds.training.jobs import finished, run_job
@@ -58,6 +58,47 @@ def test_a_class_of_two_lesions_is_refused(tmp_path):
     groups[dataset.labels == 0] = np.where(np.arange((dataset.labels == 0).sum()) % 2, "one", "two")
     with pytest.raises(UsageError, match="class_0: 2"):
         make_holdout(dataset, shares=(20, 20, 60), seed=0, groups=frozen(groups))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_validation_and_test_part_hold_single_images_only(tmp_path, seed):
+    dataset = random_dataset(tmp_path, seed, fewest_lesions=40, n_classes=3)
+    groups = dataset.lesion_ids
+    folds = make_holdout(dataset, shares=(10, 10, 80), seed=seed, groups=groups, single_image=True)
+    several = {group for group, count in zip(*np.unique(groups, return_counts=True), strict=True) if count > 1}
+    assert several
+    outside = folds.folds != TRAIN
+    assert not several & set(groups[outside].tolist())
+    assert several <= set(groups[~outside].tolist())
+    for label in range(3):
+        of_class = np.bincount(folds.folds[folds.labels == label], minlength=3)
+        alone = sum(group not in several for group in groups[dataset.labels == label].tolist())
+        for part in (TEST, VALIDATION):
+            assert 1 <= of_class[part] <= of_class.sum() / 10 + 1
+            assert of_class[part] >= min(of_class.sum() / 10, alone / 3) - 1
+
+
+def test_a_class_without_single_images_is_refused(tmp_path):
+    dataset = random_dataset(tmp_path, 0, fewest_lesions=9, n_classes=2)
+    groups = dataset.lesion_ids.copy()
+    rows = np.flatnonzero(dataset.labels == 1)
+    groups[rows] = [f"pair_{number // 2}" for number in range(len(rows))]
+    with pytest.raises(UsageError, match=r"class_1: \d\n.*holdout = lesion"):
+        make_holdout(dataset, shares=(10, 10, 80), seed=0, groups=frozen(groups), single_image=True)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_an_image_level_holdout_leaks_and_keeps_its_shares(tmp_path, seed):
+    dataset = random_dataset(tmp_path, seed, fewest_lesions=20, n_classes=3)
+    folds = make_image_level_holdout(dataset, shares=(20, 20, 60), seed=seed, groups=dataset.lesion_ids)
+    assert folds.leaks
+    assert folds.holdout
+    np.testing.assert_array_equal(folds.groups, dataset.lesion_ids)
+    with pytest.raises(DataError, match="more than one fold"):
+        replace(folds, leaks=False)
+    for label in range(3):
+        of_class = np.bincount(folds.folds[folds.labels == label], minlength=3)
+        assert (abs(of_class - of_class.sum() * np.array([0.2, 0.2, 0.6])) <= 1).all()
 
 
 def test_parts_are_written_as_words_and_read_back(tmp_path):

@@ -88,6 +88,11 @@ def test_a_file_of_other_images_is_refused_before_anything_is_written(
     ("options", "words"),
     [
         ({"allow_leakage": True}, "the folds made here never leak"),
+        ({"protocol": "holdout", "holdout": "image"}, "allow_leakage = true (--allow-leakage)"),
+        ({"protocol": "holdout", "holdout": "single_image", "folds_file": "x.csv"}, "leave holdout out"),
+        ({"holdout": "single_image"}, "goes with protocol holdout only"),
+        ({"holdout": "patient", "protocol": "holdout"}, "'lesion', 'single_image' or 'image'"),
+        ({"unit": "patient"}, "'image' or 'lesion'"),
         ({"folds_file": "x.csv", "stratify": ["sex"]}, "leave one out"),
         ({"folds_file": "x.csv", "limit_lesions": 20}, "leave some out"),
         ({"stratify": ["age"]}, "'dx_type', 'sex' or 'localization'"),

@@ -139,6 +139,41 @@ def test_the_image_level_arm_feeds_nothing_but_the_comparison(compared: Path) ->
     assert "How much of the score was the split" in (compared / "report.html").read_text()
 
 
+def test_a_holdout_of_images_says_everywhere_that_it_leaks(hamcv: Hamcv, small_data: Path, tmp_path: Path) -> None:
+    options = {"data": str(small_data), "protocol": "holdout", "holdout": "image", "allow_leakage": True}
+    run = finished_run(tmp_path / "run", options)
+    folds = table(run / "folds.csv")
+    assert folds.groupby("group")["fold"].nunique().max() > 1
+    for name in ("run.json", "metrics.json", "audit.json"):
+        assert json.loads((run / name).read_text())["allowed_leakage"]["groups"] > 0, name
+    html = (run / "report.html").read_text()
+    assert "Leaking folds, used because leakage was allowed" in html[: html.index('id="section-data"')]
+    assert "images of one lesion stand in several parts" in html
+    assert "Leaking division" in html
+    assert "grouped by lesion: all images" not in html
+    assert "Caution" in (run / "predictor" / "README.md").read_text()
+    assert "LEAKING FOLDS" in (run / "log.jsonl").read_text()
+    screen = hamcv("report", run)
+    assert screen.code == 0, screen.err
+    assert "Leaking folds" in screen.out
+
+
+def test_a_run_on_one_image_a_lesion_says_so(hamcv: Hamcv, small_data: Path, tmp_path: Path) -> None:
+    options = {"data": str(small_data), "unit": "lesion", "protocol": "holdout", "holdout": "single_image"}
+    run = finished_run(tmp_path / "run", options | {"split": [60, 20, 20]})
+    folds = table(run / "folds.csv")
+    first = table(small_data / "HAM10000_metadata.csv").groupby("lesion_id")["image_id"].min()
+    assert sorted(folds["image_id"]) == sorted(first) != []
+    record = json.loads((run / "run.json").read_text())
+    assert record["data"]["n_images"] == record["data"]["n_lesions"] == len(first)
+    assert f"one image of each of {len(first)} lesions" in (run / "log.jsonl").read_text()
+    html = (run / "report.html").read_text()
+    assert "Of each lesion one image was used, the first by image id." in html
+    assert "Validation and test part hold only lesions with a single image." in html
+    assert len(table(run / "training_images.csv")) < len(first)
+    assert hamcv("ensemble", run).code == 0
+
+
 @pytest.mark.parametrize("name", ["holdout", "repeated", "compared"])
 def test_combining_and_reporting_again_give_the_same(
     name: str, hamcv: Hamcv, request: pytest.FixtureRequest, tmp_path: Path

@@ -19,6 +19,9 @@ NONE = AugmentationSettings(
 )
 
 
+EVERYTHING = AugmentationSettings(hue=0.2, blur=0.5, sharpness=0.5, erasing=0.5)
+
+
 def nothing(n: int = 1) -> AugmentationParameters:
     one, zero = torch.ones(n), torch.zeros(n)
     return AugmentationParameters(
@@ -141,7 +144,7 @@ def test_all_of_it_is_the_chain_of_torchvisions_transforms(seed):
     settings = AugmentationSettings(zoom=0.25, shift=0.1)
     drawn = draw_parameters(1, settings, torch.Generator().manual_seed(seed))
     flip_x, flip_y, angle, scale, shift_x, shift_y, brightness, contrast, saturation = (
-        float(value) for value in vars(drawn).values()
+        float(value) for value in drawn.tensors().values()
     )
     # So mild that no pixel is clamped on the way, which torchvision does after every transform.
     pixels = (smooth(seed) / 4 + 90).round().permute(0, 2, 3, 1).to(torch.uint8)
@@ -157,7 +160,7 @@ def test_all_of_it_is_the_chain_of_torchvisions_transforms(seed):
     inside = moved(torch.ones(1, 3, SIZE, SIZE)) > 0.999
     assert inside.float().mean() > 0.3
     ours = resample(planes(pixels), drawn)
-    torch.testing.assert_close(ours[inside], moved(planes(pixels))[inside], rtol=0, atol=0.05)
+    torch.testing.assert_close(ours[inside], moved(planes(pixels))[inside], rtol=0, atol=0.1)
     # The contrast is about the mean grey of the whole image, borders included: the colours start from our geometry.
     expected = reference.adjust_brightness(ours / 255, brightness)
     expected = reference.adjust_saturation(reference.adjust_contrast(expected, contrast), saturation)
@@ -193,12 +196,12 @@ def test_normalise_is_torchvisions():
 
 def test_images_of_a_batch_do_not_touch_each_other():
     pixels = noise(5)
-    parameters = draw_parameters(5, AugmentationSettings(), torch.Generator().manual_seed(2))
+    parameters = draw_parameters(5, EVERYTHING, torch.Generator().manual_seed(2))
     together = augment(pixels, parameters, IMAGENET)
     assert together.shape == (5, 3, SIZE, SIZE)
     assert together.dtype == torch.float32
     for row in range(5):
-        alone = replace(parameters, **{name: value[row : row + 1] for name, value in vars(parameters).items()})
+        alone = parameters.rows(slice(row, row + 1))
         torch.testing.assert_close(augment(pixels[row : row + 1], alone, IMAGENET)[0], together[row], rtol=0, atol=1e-4)
 
 
@@ -232,7 +235,7 @@ def test_the_short_ways_give_what_the_whole_way_gives(settings):
 
 def test_the_parts_that_a_batch_is_cut_into_do_not_matter(monkeypatch):
     pixels = noise(9)
-    parameters = draw_parameters(9, AugmentationSettings(), torch.Generator().manual_seed(4))
+    parameters = draw_parameters(9, EVERYTHING, torch.Generator().manual_seed(4))
     whole = augment(pixels, parameters, IMAGENET)
     assert whole.is_contiguous(memory_format=torch.channels_last)
     for images in (1, 2, 5):
@@ -242,7 +245,7 @@ def test_the_parts_that_a_batch_is_cut_into_do_not_matter(monkeypatch):
 
 def test_the_generator_decides_everything():
     def drawn(seed):
-        return draw_parameters(50, AugmentationSettings(), torch.Generator().manual_seed(seed))
+        return draw_parameters(50, EVERYTHING, torch.Generator().manual_seed(seed))
 
     torch.manual_seed(0)
     first = drawn(3)

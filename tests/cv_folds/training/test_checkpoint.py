@@ -22,8 +22,10 @@ from cv_folds.training.settings import PhaseSettings, TrainingSettings
 from cv_folds.training.store import ResidentPixels
 from cv_folds.training.view import ImageView
 
-# Everything that keeps a state: momentum, batch normalisation, dropout, the moving average, mixing.
-SETTINGS = TrainingSettings(image_size=32, epochs=4, batch_size=12, ema_decay=0.9, mixup=0.4, cutmix=0.4)
+# Everything that keeps a state: momentum, batch normalisation, dropout, the moving average, mixing, spun validation.
+SETTINGS = TrainingSettings(
+    image_size=32, epochs=4, batch_size=12, ema_decay=0.9, mixup=0.4, cutmix=0.4, validation_spins=2
+)
 STEPS = 60 // 12
 # As many epochs in parts, with all that differs between them.
 PHASES = (

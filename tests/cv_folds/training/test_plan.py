@@ -19,7 +19,7 @@ def plan(seed: int = 0, **settings: object) -> EpochPlan:
 
 def numbers(drawn: EpochPlan) -> list[object]:
     mixes = [None if mix is None else (mix.order.tolist(), mix.share, mix.box) for mix in drawn.mixes]
-    return [drawn.positions.tolist(), [value.tolist() for value in vars(drawn.parameters).values()], mixes]
+    return [drawn.positions.tolist(), [value.tolist() for value in drawn.parameters.tensors().values()], mixes]
 
 
 @pytest.mark.parametrize("resampling", RESAMPLINGS)
@@ -37,7 +37,7 @@ def test_an_epoch_is_as_many_whole_batches_as_its_images_give(resampling, batch_
     assert drawn.positions.min() >= 0
     assert drawn.positions.max() < len(LABELS)
     assert len(drawn.mixes) == size.steps
-    for value in vars(drawn.parameters).values():
+    for value in drawn.parameters.tensors().values():
         assert (value.shape, value.dtype) == ((size.images,), torch.float32)
 
 
@@ -107,7 +107,7 @@ def test_batches_are_mixed_only_where_it_is_asked_for():
 def test_parameters_of_a_batch_are_a_slice_of_the_epochs():
     parameters = plan(batch_size=5).parameters
     rows = parameters.rows(slice(10, 15))
-    for name, value in vars(rows).items():
+    for name, value in rows.tensors().items():
         assert torch.equal(value, getattr(parameters, name)[10:15])
     moved = parameters.to(torch.device("cpu"))
-    assert all(torch.equal(value, getattr(parameters, name)) for name, value in vars(moved).items())
+    assert all(torch.equal(value, getattr(parameters, name)) for name, value in moved.tensors().items())
