@@ -41,7 +41,8 @@ PHASE = {"epochs": 3, "learning_rate": 0.1}
         {"precision": "float16"},
         {"epoch": 3},
         {"augmentation": {"rotation": 200}},
-        {"augmentation": {"hue": 0.1}},
+        {"augmentation": {"hue": 0.6}},
+        {"augmentation": {"shear": 0.1}},
     ],
 )
 def test_wrong_values_and_unknown_names_are_refused(wrong):
