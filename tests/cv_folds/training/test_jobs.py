@@ -415,7 +415,8 @@ def test_the_digest_follows_everything_that_decides_the_outcome(tmp_path):
                 resampling="over", validation_parts=3, batch_norm_momentum=0.5, precision="bfloat16",
                 resampling_exponent=0.5, mixup=0.5, cutmix=0.5, ema_decay=0.5, compile=True, monitor="last",
                 phases=(PhaseSettings(epochs=2, learning_rate=0.1),), optimiser="sgd", momentum=0.5, nesterov=True,
-                loss="focal", focal_gamma=1.0, class_weights="balanced",
+                loss="focal", focal_gamma=1.0, class_weights="balanced", normalisation="data", validation_spins=2,
+                held_out_spins=2,
             )
             if name != "augmentation"
         ),
