@@ -136,6 +136,13 @@ class RunConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _known_subgroup_models(self) -> RunConfig:
+        models = (*self.backbones, *self.ensemble.combiners)
+        if unknown := [name for name in self.report.subgroup_models if name not in models]:
+            raise ValueError(f"report.subgroup_models: {', '.join(unknown)}: this run has {', '.join(models)}")
+        return self
+
+    @model_validator(mode="after")
     def _can_be_nested(self) -> RunConfig:
         if not self.nested:
             return self

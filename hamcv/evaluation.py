@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from cv_folds.arrays import frozen
+from cv_folds.clinical import METADATA_FILE, read_clinical
 from cv_folds.errors import UsageError
 from cv_folds.files import write_json
 from cv_folds.leakage import Audit
@@ -20,15 +21,19 @@ from ensemble.record import ENSEMBLE_FILE, EnsembleRecord
 from hamcv.arms import arms_of
 from hamcv.config import RunConfig, read_config
 from hamcv.run_folder import CONFIG_FILE, hold
+from reports.attributes import attributes_of
 from reports.effects import Effects
 from reports.evaluation import evaluate
 from reports.inflation import measure_inflation
+from reports.malignant import malignant_classes
 from reports.measure_effects import measure_effects
+from reports.measure_subgroups import measure_subgroups
 from reports.nested import measure_nested
 from reports.repeats import spread_over_repeats
 from reports.results import Evaluation, Inflation, Nested, Repeats
 from reports.run_folder import RunRecord, read_record, refuse_failed_jobs
 from reports.set_coverage import measure_sets
+from reports.subgroups import Subgroups
 from reports.uncertainty import WarningShares
 from reports.warning_shares import measure_warnings
 from reports.write import write_report
@@ -80,6 +85,7 @@ def score(run: Path, config: RunConfig, *, demo: bool) -> tuple[Predictions, Eva
             generator=generator,
         ),
         warnings=_warnings(run, config, predictions),
+        subgroups=_subgroups(run, config, predictions),
     )
     write_json(run / METRICS_FILE, evaluation.to_json())
     return predictions, evaluation
@@ -106,6 +112,19 @@ def _warnings(run: Path, config: RunConfig, predictions: Predictions) -> Warning
         HeldOutWarnings.read_csv(path),
         config.ensemble.deployed,
         aimed=config.ensemble.outlier_share,
+        resamples=config.report.resamples,
+        generator=np.random.default_rng(config.seed),
+    )
+
+
+def _subgroups(run: Path, config: RunConfig, predictions: Predictions) -> Subgroups:
+    # stack_meta is left out of a run without clinical values, though the settings name it.
+    models = [model for model in config.report.subgroup_models if model in predictions.probabilities]
+    return measure_subgroups(
+        predictions,
+        attributes_of(predictions, read_clinical(run / METADATA_FILE, predictions.image_ids)),
+        models or [config.ensemble.deployed],
+        malignant_classes(predictions.classes, config.report.malignant),
         resamples=config.report.resamples,
         generator=np.random.default_rng(config.seed),
     )

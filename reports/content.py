@@ -17,6 +17,7 @@ from reports.figures.training import training_figure
 from reports.protocol_tables import repeat_values
 from reports.results import Evaluation, Inflation, Nested, Repeats
 from reports.run_folder import RunFolder
+from reports.subgroup_section import subgroup_section
 from reports.wording import metric_label, plural
 
 MERGED = (
@@ -63,6 +64,7 @@ def build_document(folder: RunFolder, evaluation: Evaluation, predictions: Predi
         score_sections.confusion(curves, lead),
         score_sections.class_curves(curves, evaluation, looks, lead),
         score_sections.calibration(curves, evaluation, looks),
+        subgroup_section(evaluation, looks),
         score_sections.decisions(evaluation),
         _training(folder, looks),
         _run(folder),

@@ -162,5 +162,15 @@ METRICS: dict[str, MetricWords] = {
         better="higher",
         explain="Area under the ROC curve of the malignant classes together against the others.",
     ),
+    "malignant_sensitivity": MetricWords(
+        label="Malignant sens.",
+        better="higher",
+        explain="Share of malignant images whose most probable class is a malignant one.",
+    ),
+    "malignant_specificity": MetricWords(
+        label="Malignant spec.",
+        better="higher",
+        explain="Share of benign images whose most probable class is a benign one.",
+    ),
     "support": MetricWords(label="Images", better="neither", explain="Number of images of this class."),
 }

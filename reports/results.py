@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from reports.effects import Effects
     from reports.families import Family
     from reports.levels import Levels
+    from reports.subgroups import Subgroups
     from reports.uncertainty import SetCoverage, WarningShares
 
 _SCORED_ON = {
@@ -230,6 +231,8 @@ class Evaluation:
     """How often held-out images are warned of; None when the run was combined by a version without warnings."""
     effects: Effects | None = None
     """What calibration and decision rules do to the scores; None where there is nothing to compare with."""
+    subgroups: Subgroups | None = None
+    """The scores of parts of the images; None where they were not divided."""
 
     @property
     def scored_on(self) -> str:
@@ -268,6 +271,8 @@ class Evaluation:
             content["prediction_sets"] = self.prediction_sets.to_json()
         if self.warnings is not None:
             content["warnings"] = self.warnings.to_json()
+        if self.subgroups is not None:
+            content["subgroups"] = self.subgroups.to_json()
         return content
 
 

@@ -19,3 +19,5 @@ class ReportSettings(BaseModel):
     malignant: tuple[str, ...] = ("mel", "bcc", "akiec", "ak", "scc")
     """Classes that count as malignant; names that the data do not have are passed over. The default fits HAM10000,
     where akiec stands for actinic keratoses and Bowen's disease, and of ISIC 2019, which has ak and scc."""
+    subgroup_models: tuple[str, ...] = ()
+    """Models whose scores by subgroup are given; the deployed ensemble when none is named."""
