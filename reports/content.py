@@ -10,12 +10,14 @@ from cv_folds.errors import DataError
 from ensemble.predictions import Predictions
 from reports import method_notes, nested_tables, protocol_tables, run_tables, score_sections, summary
 from reports.curves import compute_curves
+from reports.decision_section import decision_curves
 from reports.document import Block, Bullets, Document, Figure, Group, Notice, Paragraph, Section
 from reports.figures.fold_spread import SPREAD_METRICS
 from reports.figures.style import model_looks
 from reports.figures.training import training_figure
 from reports.protocol_tables import repeat_values
 from reports.results import Evaluation, Inflation, Nested, Repeats
+from reports.risk_section import risk_and_coverage
 from reports.run_folder import RunFolder
 from reports.subgroup_section import subgroup_section
 from reports.wording import metric_label, plural
@@ -66,6 +68,8 @@ def build_document(folder: RunFolder, evaluation: Evaluation, predictions: Predi
         score_sections.calibration(curves, evaluation, looks),
         subgroup_section(evaluation, looks),
         score_sections.decisions(evaluation),
+        decision_curves(evaluation, looks, lead),
+        risk_and_coverage(evaluation, looks, lead),
         _training(folder, looks),
         _run(folder),
         Section(

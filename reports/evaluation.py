@@ -21,6 +21,7 @@ from reports.levels import Levels, Unit
 from reports.malignant import THRESHOLDS, MalignantClasses, malignant_classes
 from reports.metrics import CLASS_METRICS, OVERALL_METRICS, Scores, score_images
 from reports.results import Estimate, Evaluation, ModelScores
+from reports.risk_coverage import COVERAGES
 from reports.settings import ReportSettings
 
 
@@ -137,6 +138,7 @@ def measure(predictions: Predictions, *, settings: ReportSettings, generator: np
         levels=Levels(
             malignant_classes=classes.names,
             thresholds=THRESHOLDS,
+            coverages=COVERAGES,
             by_image=levels["image"],
             by_lesion=levels.get("lesion"),
             no_lesions=no_lesions,

@@ -91,6 +91,10 @@ def _unit_scores(
             for index, name in enumerate(predictions.classes)
         },
         malignant={metric: benign_or_not[metric] for metric in MALIGNANT_METRICS},
+        risk=tuple(
+            _estimate("risk", value, column, None)
+            for value, column in zip(point.risk[0], resampled.risk.T, strict=True)
+        ),
         net_benefit=_net_benefit(unit, point, resampled, malignant[labels], no_malignant),
         operating_points=(
             () if no_malignant else operating_points(probabilities[:, malignant].sum(axis=1), malignant[labels])

@@ -16,7 +16,7 @@ from reports.group_sums import Totals
 from reports.malignant import MALIGNANT_METRICS, THRESHOLDS, MalignantScores, MalignantTable, malignant_table
 from reports.metrics import CLASS_METRICS, OVERALL_METRICS, Scores, ScoreTable, score_table
 from reports.ranking import Ranking, descend, rank
-from reports.risk_coverage import risk_coverage
+from reports.risk_coverage import COVERAGES, risk_coverage
 
 BRIER_PARTS = (
     "brier_reliability",
@@ -56,6 +56,8 @@ class FullScores:
     """Each of `FURTHER_CLASS_METRICS` to (r, n_classes) values."""
     malignant: MalignantScores | None
     """Malignant against benign; None when not both kinds of classes are there."""
+    risk: FloatArray
+    """(r, t) share of errors among the most confident, at each of `reports.risk_coverage.COVERAGES`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +118,7 @@ class FullTable:
             overall={metric: overall[metric] for metric in FURTHER_METRICS},
             per_class={**balance.per_class, **parts},
             malignant=None if self.malignant is None else self.malignant.score(totals.confusion, by_group),
+            risk=risk.risk,
         )
 
 
@@ -263,6 +266,7 @@ def join(parts: Sequence[FullScores], n_classes: int) -> FullScores:
             metrics=_joined([part.metrics for part in malignant], MALIGNANT_METRICS, none),
             net_benefit=np.concatenate([np.empty((0, len(THRESHOLDS))), *(part.net_benefit for part in malignant)]),
         ),
+        risk=np.concatenate([np.empty((0, len(COVERAGES))), *(part.risk for part in parts)]),
     )
 
 

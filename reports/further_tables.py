@@ -85,7 +85,7 @@ def calibration_tables(level: Level) -> tuple[Table, Table]:
 
 
 def malignant_tables(levels: Levels, level: Level) -> tuple[Table, ...]:
-    """Return the scores of malignant against benign: ranking, decisions, thresholds, net benefit."""
+    """Return the scores of malignant against benign: ranking, decisions, thresholds."""
     estimates = {name: scores.malignant for name, scores in level.models.items()}
     names = ", ".join(levels.malignant_classes) or "no class"
     of = f"{count(level.n_malignant)} of {plural(level.n, level.unit)} ({names})"
@@ -104,7 +104,6 @@ def malignant_tables(levels: Levels, level: Level) -> tuple[Table, ...]:
             estimates,
         ),
         *((_operating_table(level),) if level.n_malignant not in (0, level.n) else ()),
-        *((_net_benefit_table(levels, level),) if level.n_malignant else ()),
     )
 
 
@@ -132,7 +131,9 @@ def _operating_cell(point: OperatingPoint) -> Cell:
     return Cell(text=number(point.threshold), detail=detail, value=point.threshold)
 
 
-def _net_benefit_table(levels: Levels, level: Level) -> Table:
+def net_benefit_table(levels: Levels, level: Level) -> Table:
+    """Return the net benefit of every model and of calling all malignant, at `SHOWN_PERCENTS`."""
+
     def rows() -> Iterator[tuple[Cell, ...]]:
         for place, threshold in enumerate(levels.thresholds):
             everyone = level.treat_all[place]

@@ -39,6 +39,8 @@ class UnitScores:
     """Metric name to estimate, the malignant classes against the others."""
     net_benefit: tuple[Estimate, ...]
     """Of calling malignant what reaches a threshold probability; one a threshold."""
+    risk: tuple[Estimate, ...]
+    """Share of errors among the units of highest confidence; one a coverage."""
     operating_points: tuple[OperatingPoint, ...]
     """The thresholds behind the sensitivities and specificities at a demand; empty where these are undefined."""
 
@@ -67,6 +69,8 @@ class Levels:
     """Classes of the data that count as malignant."""
     thresholds: tuple[float, ...]
     """Threshold probabilities of the net benefit."""
+    coverages: tuple[float, ...]
+    """Shares of the units at which the risk is given."""
     by_image: Level
     """Every image counts once."""
     by_lesion: Level | None
@@ -111,6 +115,10 @@ class Levels:
             "net_benefit": [
                 {"threshold": threshold, **estimate.to_json(), "treat_all": all_treated}
                 for threshold, estimate, all_treated in rows
+            ],
+            "risk_coverage": [
+                {"coverage": coverage, **estimate.to_json()}
+                for coverage, estimate in zip(self.coverages, scores.risk, strict=True)
             ],
         }
 

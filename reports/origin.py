@@ -8,9 +8,11 @@ from datetime import datetime
 from ensemble.predictions import Predictions
 from reports import method_notes, score_sections, summary
 from reports.curves import compute_curves
+from reports.decision_section import decision_curves
 from reports.document import Block, Bullets, Document, Notice, Paragraph, Section
 from reports.figures.style import model_looks
 from reports.results import Evaluation
+from reports.risk_section import risk_and_coverage
 from reports.run_tables import class_counts, facts_table
 from reports.wording import count
 
@@ -76,6 +78,8 @@ def build_origin_document(origin: Origin, evaluation: Evaluation, predictions: P
         score_sections.class_curves(curves, evaluation, looks, lead),
         score_sections.calibration(curves, evaluation, looks),
         score_sections.decisions(evaluation),
+        decision_curves(evaluation, looks, lead),
+        risk_and_coverage(evaluation, looks, lead),
         Section(
             name="origin",
             title="What was scored with what",

@@ -97,6 +97,7 @@ def _scores(predictions: Predictions, inside: BoolArray, sets: PredictionSets, m
         coverage=means.mean(hit, absent="no image"),
         size=means.mean(size.astype(np.float64), absent="no image"),
         single=means.mean((size == 1).astype(np.float64), absent="no image"),
+        single_right=means.mean(hit, rows=size == 1, absent="no set holds one class only"),
         per_class={
             name: means.mean(hit, rows=labels == index, absent="no image of this class")
             for index, name in enumerate(predictions.classes)

@@ -20,6 +20,8 @@ class SetScores:
     """Mean number of classes in a set."""
     single: Estimate
     """Share of sets with one class only."""
+    single_right: Estimate
+    """Share of these whose class is right."""
     per_class: Mapping[str, Estimate]
     """Class name to the coverage of its lesions."""
     never_excluded: tuple[str, ...]
@@ -31,6 +33,7 @@ class SetScores:
             "coverage": self.coverage.to_json(),
             "size": self.size.to_json(),
             "single": self.single.to_json(),
+            "single_right": self.single_right.to_json(),
             "per_class": {name: estimate.to_json() for name, estimate in self.per_class.items()},
             "never_excluded": list(self.never_excluded),
         }

@@ -54,7 +54,7 @@ def subgroup_forest(evaluation: Evaluation, subgroups: Subgroups, model: str, lo
             axes.locator_params(axis="x", nbins=4)
             axes.set_title(metric_label(metric))
         first.set_yticklabels(
-            [f"{label(name, 18)}  {count(group.n_images)} / {count(group.n_lesions)}" for _, name, group in rows],
+            [f"{label(name, 18)} · {count(group.n_images)} / {count(group.n_lesions)}" for _, name, group in rows],
             fontsize=6.5,
         )
         for tick, (_, _, group) in zip(first.get_yticklabels(), rows, strict=True):

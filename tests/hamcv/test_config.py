@@ -158,3 +158,10 @@ def test_only_the_ensembles_of_a_run_can_be_amended() -> None:
         amend_ensemble(config, {}, ["training.epochs=3"])
     with pytest.raises(UsageError, match=r'\n  deployed = "stack" must be one of combiners \(greedy\)$'):
         amend_ensemble(config, {"ensemble.combiners": ["greedy"]}, [])
+
+
+def test_models_of_the_subgroups_must_be_those_of_the_run() -> None:
+    chosen = resolve("demo", {"report.subgroup_models": ["stack", "resnet50"]})
+    assert chosen.report.subgroup_models == ("stack", "resnet50")
+    with pytest.raises(UsageError, match=r"subgroup_models: densenet121: this run has .*resnet50.*soft_vote"):
+        resolve("demo", {"report.subgroup_models": ["densenet121"]})

@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 import pytest
 
+from ensemble.combiners import COMBINERS
 from reports.curves import ConfusionMatrix, compute_curves
 from reports.document import Figure
 from reports.figures.class_curves import precision_recall_figure, roc_figure
@@ -167,6 +168,11 @@ def test_every_model_keeps_one_look() -> None:
     looks = model_looks(kinds)
     assert len({(look.colour, look.marker) for look in looks.values()}) == 4
     assert model_looks({**kinds, "c": "backbone"})["stack"] == looks["stack"]
+
+
+def test_all_ensembles_have_colours_of_their_own() -> None:
+    looks = model_looks(dict.fromkeys(COMBINERS, "ensemble"))
+    assert len({look.colour for look in looks.values()}) == len(COMBINERS) == 7
 
 
 @pytest.mark.parametrize("panels", range(1, 13))
