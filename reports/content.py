@@ -11,6 +11,7 @@ from ensemble.predictions import Predictions
 from reports import method_notes, nested_tables, protocol_tables, run_tables, score_sections, summary
 from reports.curves import compute_curves
 from reports.decision_section import decision_curves
+from reports.diversity_section import diversity_section
 from reports.document import Block, Bullets, Document, Figure, Group, Notice, Paragraph, Section
 from reports.figures.fold_spread import SPREAD_METRICS
 from reports.figures.style import model_looks
@@ -67,6 +68,7 @@ def build_document(folder: RunFolder, evaluation: Evaluation, predictions: Predi
         score_sections.class_curves(curves, evaluation, looks, lead),
         score_sections.calibration(curves, evaluation, looks),
         subgroup_section(evaluation, looks),
+        diversity_section(evaluation),
         score_sections.decisions(evaluation),
         decision_curves(evaluation, looks, lead),
         risk_and_coverage(evaluation, looks, lead),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from cv_folds.arrays import FloatArray, IntArray
 from cv_folds.errors import DataError
 from ensemble.predictions import Predictions
 from reports.comparisons import compare, compared_pairs
+from reports.diversity import measure_diversity
 from reports.families import run_tests
 from reports.further_estimates import measure_level
 from reports.further_metrics import FullScores
@@ -78,6 +80,8 @@ def evaluate(
     DataError
         When there is no image or no model.
     """
+    # The members are compared on the resamples of the scores, and take nothing from the generator.
+    same = deepcopy(generator)
     measured = measure(predictions, settings=settings, generator=generator)
     pairs = compared_pairs(measured.overall, predictions.kinds)
     return Evaluation(
@@ -88,6 +92,7 @@ def evaluate(
         models=measured.models,
         comparisons=compare(pairs, measured.overall, measured.overall_resampled),
         levels=measured.levels,
+        diversity=measure_diversity(predictions, resamples=settings.resamples, generator=same),
         tests=run_tests(
             pairs,
             measured.tables,

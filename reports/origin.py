@@ -9,6 +9,7 @@ from ensemble.predictions import Predictions
 from reports import method_notes, score_sections, summary
 from reports.curves import compute_curves
 from reports.decision_section import decision_curves
+from reports.diversity_section import diversity_section
 from reports.document import Block, Bullets, Document, Notice, Paragraph, Section
 from reports.figures.style import model_looks
 from reports.results import Evaluation
@@ -77,6 +78,7 @@ def build_origin_document(origin: Origin, evaluation: Evaluation, predictions: P
         score_sections.confusion(curves, lead),
         score_sections.class_curves(curves, evaluation, looks, lead),
         score_sections.calibration(curves, evaluation, looks),
+        diversity_section(evaluation),
         score_sections.decisions(evaluation),
         decision_curves(evaluation, looks, lead),
         risk_and_coverage(evaluation, looks, lead),

@@ -11,6 +11,7 @@ from ensemble.predictions import ModelKind
 
 if TYPE_CHECKING:
     # All are made of the estimates below.
+    from reports.diversity import Diversity
     from reports.effects import Effects
     from reports.families import Family
     from reports.levels import Levels
@@ -233,6 +234,8 @@ class Evaluation:
     """What calibration and decision rules do to the scores; None where there is nothing to compare with."""
     subgroups: Subgroups | None = None
     """The scores of parts of the images; None where they were not divided."""
+    diversity: Diversity | None = None
+    """How alike the members are; None with fewer than two."""
 
     @property
     def scored_on(self) -> str:
@@ -273,6 +276,8 @@ class Evaluation:
             content["warnings"] = self.warnings.to_json()
         if self.subgroups is not None:
             content["subgroups"] = self.subgroups.to_json()
+        if self.diversity is not None:
+            content["diversity"] = self.diversity.to_json()
         return content
 
 
