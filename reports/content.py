@@ -21,6 +21,7 @@ from reports.results import Evaluation, Inflation, Nested, Repeats
 from reports.risk_section import risk_and_coverage
 from reports.run_folder import RunFolder
 from reports.subgroup_section import subgroup_section
+from reports.verdict import run_verdict
 from reports.wording import metric_label, plural
 
 MERGED = (
@@ -116,6 +117,7 @@ def _summary(folder: RunFolder, evaluation: Evaluation, predictions: Predictions
         blocks=(
             *(Notice(text=text, level="warning") for text in warnings),
             *((Notice(text=weights, level="note"),) if weights is not None else ()),
+            Paragraph(title="Verdict.", text=run_verdict(folder, evaluation, predictions).text),
             Paragraph(text=summary.what_was_done(evaluation, folder)),
             Paragraph(text=summary.what_came_out(evaluation)),
             *((Bullets(items=findings),) if findings else ()),

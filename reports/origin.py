@@ -15,6 +15,7 @@ from reports.figures.style import model_looks
 from reports.results import Evaluation
 from reports.risk_section import risk_and_coverage
 from reports.run_tables import class_counts, facts_table
+from reports.verdict import origin_verdict
 from reports.wording import count
 
 
@@ -126,6 +127,7 @@ def _summary(origin: Origin, evaluation: Evaluation, predictions: Predictions) -
         title="Summary",
         blocks=(
             *(Notice(text=text, level="warning") for text in notes),
+            Paragraph(title="Verdict.", text=origin_verdict(evaluation, predictions).text),
             *(Paragraph(text=text) for text in origin.account),
             Paragraph(text=summary.what_came_out(evaluation)),
             *((Bullets(items=findings),) if findings else ()),

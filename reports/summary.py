@@ -82,17 +82,23 @@ def collapse_note(
     kinds: Collection[ModelKind] = frozenset[ModelKind]({"backbone"}),
 ) -> str | None:
     """Name the models of some kinds whose most probable class is nearly always the same, or return None."""
-    collapsed = []
-    for name, probabilities in predictions.probabilities.items():
-        named = np.bincount(probabilities.argmax(axis=1), minlength=len(predictions.classes))
-        if predictions.kinds[name] in kinds and named.max() > COLLAPSED_SHARE * named.sum():
-            collapsed.append(f"{name} ({predictions.classes[named.argmax()]})")
+    collapsed = collapsed_models(predictions, kinds)
     if not collapsed:
         return None
     return (
         f"The most probable class is the same for more than {percent(COLLAPSED_SHARE)} of the images: "
         f"{listing(collapsed)}. {conclusion}"
     )
+
+
+def collapsed_models(predictions: Predictions, kinds: Collection[ModelKind]) -> list[str]:
+    """Return models of some kinds whose most probable class is nearly always the same, with that class."""
+    collapsed = []
+    for name, probabilities in predictions.probabilities.items():
+        named = np.bincount(probabilities.argmax(axis=1), minlength=len(predictions.classes))
+        if predictions.kinds[name] in kinds and named.max() > COLLAPSED_SHARE * named.sum():
+            collapsed.append(f"{name} ({predictions.classes[named.argmax()]})")
+    return collapsed
 
 
 def what_was_done(evaluation: Evaluation, folder: RunFolder) -> str:
@@ -205,14 +211,10 @@ def what_differs(evaluation: Evaluation) -> tuple[str, ...]:
     worth_saying |= {name for name, scores in evaluation.models.items() if scores.kind not in ("backbone", "ensemble")}
     if backbones:
         worth_saying.add(best_model(backbones))
-    best = evaluation.effects.best if evaluation.effects is not None else None
-    return (
-        *((best.sentence,) if best is not None else ()),
-        *(
-            evidence_text(comparison)
-            for comparison in evaluation.comparisons
-            if comparison.metric in SUMMARY_METRICS and {comparison.model, comparison.against} <= worth_saying
-        ),
+    return tuple(
+        evidence_text(comparison)
+        for comparison in evaluation.comparisons
+        if comparison.metric in SUMMARY_METRICS and {comparison.model, comparison.against} <= worth_saying
     )
 
 
