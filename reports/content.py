@@ -67,7 +67,7 @@ def build_document(folder: RunFolder, evaluation: Evaluation, predictions: Predi
         *((_repeats(evaluation.repeats),) if evaluation.repeats is not None else ()),
         score_sections.confusion(curves, lead),
         score_sections.class_curves(curves, evaluation, looks, lead),
-        score_sections.calibration(curves, evaluation, looks),
+        score_sections.calibration(curves, evaluation, looks, lead),
         subgroup_section(evaluation, looks),
         diversity_section(evaluation),
         score_sections.decisions(evaluation),

@@ -1,15 +1,18 @@
 """The few metrics that effects are measured by, of many tables of probabilities and decisions on many resamples.
 
-One matrix product serves all tables: the metrics are ratios of sums over images.
+One matrix product serves all tables: the metrics are ratios of sums over images. Nearly all of these count images in
+one of many cells, so that the matrix is sparse.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array, vstack
 
 from cv_folds.arrays import FloatArray, IntArray
 from reports.confusion_metrics import confusion_metrics
@@ -23,8 +26,8 @@ _TINY = np.finfo(np.float64).eps
 class GroupTable:
     """Sums over the images of each group, of one table of decisions and, where given, its probabilities."""
 
-    columns: FloatArray
-    """(n_groups, k): the confusion matrix row by row; log-loss, squared error and gaps by bin of confidence."""
+    rows: Any
+    """(k, n_groups) sparse: the confusion matrix row by row; log-loss, squared error and gaps by bin of confidence."""
     costs: FloatArray | None
     """(c, c) cost of each decision (column) for each true class (row)."""
     n_classes: int
@@ -36,7 +39,7 @@ class GroupTable:
         Parameters
         ----------
         sums : (r, k) array of float64
-            `columns` summed over the groups of every resample.
+            `rows` summed over the groups of every resample.
 
         Returns
         -------
@@ -65,8 +68,8 @@ def decision_table(
     labels: IntArray, decided: IntArray, groups: IntArray, n_classes: int, costs: FloatArray | None = None
 ) -> GroupTable:
     """Gather what scores (n,) decisions on (n,) labels of the groups numbered from 0."""
-    columns = _gather(labels * n_classes + decided, None, groups, n_classes**2)
-    return GroupTable(columns=columns, costs=costs, n_classes=n_classes)
+    rows = _gather(labels * n_classes + decided, np.ones(len(labels)), groups, n_classes**2)
+    return GroupTable(rows=rows, costs=costs, n_classes=n_classes)
 
 
 def probability_table(labels: IntArray, probabilities: FloatArray, groups: IntArray) -> GroupTable:
@@ -77,38 +80,48 @@ def probability_table(labels: IntArray, probabilities: FloatArray, groups: IntAr
     squares = ((probabilities - np.eye(c)[labels]) ** 2).sum(axis=1)
     one = np.zeros(n, dtype=np.int64)
     parts = [
-        decision_table(labels, decided, groups, c).columns,
+        decision_table(labels, decided, groups, c).rows,
         _gather(one, surprise, groups, 1),
         _gather(one, squares, groups, 1),
         _gather(equal_mass_bins(top), top - (decided == labels), groups, N_BINS),
     ]
-    return GroupTable(columns=np.concatenate(parts, axis=1), costs=None, n_classes=c)
+    return GroupTable(rows=vstack(parts, format="csr"), costs=None, n_classes=c)
 
 
-def _gather(codes: IntArray, weights: FloatArray | None, groups: IntArray, n_codes: int) -> FloatArray:
-    n_groups = int(groups.max()) + 1
-    sums = np.bincount(groups * n_codes + codes, weights=weights, minlength=n_groups * n_codes)
-    return sums.astype(np.float64).reshape(n_groups, n_codes)
+def _gather(codes: IntArray, weights: FloatArray, groups: IntArray, n_codes: int) -> Any:
+    return csr_array((weights, (codes, groups)), shape=(n_codes, int(groups.max()) + 1))
 
 
-def score_tables(tables: Mapping[str, GroupTable], counts: NDArray[np.int32]) -> dict[str, dict[str, FloatArray]]:
-    """Score every table on every resample.
+@dataclass(frozen=True, kw_only=True)
+class TableSet:
+    """Many tables of the same groups."""
 
-    Parameters
-    ----------
-    tables : mapping of str to GroupTable
-        Any name to a table.
-    counts : (r, n_groups) array of int32
-        How often each group is in each resample.
+    tables: Mapping[str, GroupTable]
+    """Any name to a table."""
+    rows: Any
+    """All their rows, one table below the other."""
 
-    Returns
-    -------
-    dict
-        Name to metric to (r,) values.
-    """
-    ends = np.cumsum([table.columns.shape[1] for table in tables.values()])[:-1]
-    sums = counts.astype(np.float64) @ np.concatenate([table.columns for table in tables.values()], axis=1)
-    return {
-        name: table.score(part)
-        for (name, table), part in zip(tables.items(), np.split(sums, ends, axis=1), strict=True)
-    }
+    @classmethod
+    def of(cls, tables: Mapping[str, GroupTable]) -> TableSet:
+        """Put tables together."""
+        return cls(tables=tables, rows=vstack([table.rows for table in tables.values()], format="csr"))
+
+    def score(self, counts: NDArray[np.int32]) -> dict[str, dict[str, FloatArray]]:
+        """Score every table on every resample.
+
+        Parameters
+        ----------
+        counts : (r, n_groups) array of int32
+            How often each group is in each resample.
+
+        Returns
+        -------
+        dict
+            Name to metric to (r,) values.
+        """
+        ends = np.cumsum([table.rows.shape[0] for table in self.tables.values()])[:-1]
+        sums = self.rows @ np.ascontiguousarray(counts.T, dtype=np.float64)
+        return {
+            name: table.score(np.ascontiguousarray(part.T))
+            for (name, table), part in zip(self.tables.items(), np.split(sums, ends, axis=0), strict=True)
+        }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ensemble.decisions import RuleName
+from reports.reliability import ReliabilityChange
 from reports.results import Estimate
 
 CALIBRATION_METRICS = ("log_loss", "brier", "ece", "accuracy", "balanced_accuracy", "macro_f1")
@@ -68,6 +69,8 @@ class Effects:
     """Model name to rule to each of `DECISION_METRICS`, and `MEAN_COST` where there is a cost matrix."""
     best: BestCombiner | None
     """None without ensembles, and where they were not compared."""
+    reliability: Mapping[str, ReliabilityChange] = field(default_factory=dict)
+    """Model name to its reliability before and after; empty as `calibration`."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the entries of ``metrics.json``."""
@@ -78,6 +81,10 @@ class Effects:
                     side: {metric: getattr(both, side).to_json() for metric, both in metrics.items()} for side in sides
                 }
                 for model, metrics in self.calibration.items()
+            },
+            "reliability": {
+                model: {"before": change.before.to_json(), "after": change.after.to_json()}
+                for model, change in self.reliability.items()
             },
             "decisions": {
                 model: {

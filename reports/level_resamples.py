@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
+from joblib import cpu_count
+from numpy.typing import NDArray
 
 from cv_folds.arrays import BoolArray
 from ensemble.predictions import Predictions
-from reports.further_metrics import FullScores, full_table, join
+from reports.further_metrics import FullScores, FullTable, full_table, join
 from reports.intervals import resample_groups
 from reports.levels import Unit
 
@@ -48,12 +52,19 @@ def bootstrap_levels(
     }
     parts: dict[tuple[Unit, str], list[FullScores]] = {key: [] for key in scorers}
     if len(names) > 1:
-        for block in resample_groups(len(names), len(images.labels), resamples=resamples, generator=generator):
-            for key, scorer in scorers.items():
-                parts[key].append(scorer.score(block))
+        # Threads: nearly all of the time is spent in numpy and scipy, which let go of the interpreter.
+        with ThreadPoolExecutor(cpu_count()) as pool:
+            for block in resample_groups(len(names), len(images.labels), resamples=resamples, generator=generator):
+                found = pool.map(partial(_score, block), scorers.values())
+                for key, scores in zip(scorers, found, strict=True):
+                    parts[key].append(scores)
     joined = {key: join(blocks, len(images.classes)) for key, blocks in parts.items()}
     units: tuple[Unit, ...] = ("image", "lesion")
     return {
         unit: {model: joined[unit if unit in tables else "image", model] for model in images.probabilities}
         for unit in units
     }
+
+
+def _score(counts: NDArray[np.int32], scorer: FullTable) -> FullScores:
+    return scorer.score(counts)

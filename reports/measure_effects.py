@@ -12,9 +12,10 @@ from cv_folds.errors import DataError
 from ensemble.decisions import RuleName
 from ensemble.predictions import Predictions
 from reports.best_combiner import best_combiner
-from reports.effect_sums import decision_table, probability_table, score_tables
+from reports.effect_sums import TableSet, decision_table, probability_table
 from reports.effects import CALIBRATION_METRICS, DECISION_METRICS, MEAN_COST, BeforeAfter, Effects
 from reports.intervals import centred_interval, percentile_interval, resample_groups
+from reports.reliability import measure_reliability
 from reports.results import Estimate
 
 Decided = Mapping[str, Mapping[RuleName, IntArray]]
@@ -77,6 +78,7 @@ def measure_effects(
             }
             for model, rules in decided.items()
         },
+        reliability={} if before is None else measure_reliability(after, before),
         best=None
         if before is None
         else best_combiner(
@@ -142,9 +144,10 @@ def _score(
         for model, rules in decided.items()
         for rule, rows in rules.items()
     }
-    point = score_tables(tables, np.ones((1, len(names)), dtype=np.int32))
+    together = TableSet.of(tables)
+    point = together.score(np.ones((1, len(names)), dtype=np.int32))
     blocks = resample_groups(len(names), len(labels), resamples=resamples, generator=generator)
-    parts = [score_tables(tables, block) for block in blocks] if len(names) > 1 else []
+    parts = [together.score(block) for block in blocks] if len(names) > 1 else []
     return {
         name: _Scores(
             point={metric: float(values[0]) for metric, values in metrics.items()},

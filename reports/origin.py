@@ -78,7 +78,7 @@ def build_origin_document(origin: Origin, evaluation: Evaluation, predictions: P
         score_sections.further(evaluation),
         score_sections.confusion(curves, lead),
         score_sections.class_curves(curves, evaluation, looks, lead),
-        score_sections.calibration(curves, evaluation, looks),
+        score_sections.calibration(curves, evaluation, looks, lead),
         diversity_section(evaluation),
         score_sections.decisions(evaluation),
         decision_curves(evaluation, looks, lead),

@@ -108,9 +108,11 @@ def class_curves(curves: Curves, evaluation: Evaluation, looks: Looks, lead: str
     )
 
 
-def calibration(curves: Curves, evaluation: Evaluation, looks: Looks) -> Section:
-    """Show how often stated probabilities come true."""
-    in_detail = [name for name, scores in evaluation.models.items() if scores.kind != "backbone"]
+def calibration(curves: Curves, evaluation: Evaluation, looks: Looks, lead: str) -> Section:
+    """Show how often stated probabilities come true: by class for the model `lead`, for the others folded away."""
+    others = tuple(
+        class_reliability_figure(curves, evaluation, looks[name], name) for name in evaluation.models if name != lead
+    )
     return Section(
         name="calibration",
         title="Calibration",
@@ -121,7 +123,8 @@ def calibration(curves: Curves, evaluation: Evaluation, looks: Looks) -> Section
                 else ()
             ),
             reliability_figure(curves, evaluation, looks),
-            *(class_reliability_figure(curves, evaluation, looks[name], name) for name in in_detail),
+            class_reliability_figure(curves, evaluation, looks[lead], lead),
+            *((Group(title="Reliability by class of the other models", blocks=others),) if others else ()),
             *((sets_text(sets), sets_table(sets)) if (sets := evaluation.prediction_sets) is not None else ()),
             *((warnings_text(found), warnings_table(found)) if (found := evaluation.warnings) is not None else ()),
         ),

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure as Canvas
 from reports.curves import Curves, ReliabilityDiagram
 from reports.document import Figure
 from reports.figures.style import (
+    MUTED,
     ModelLook,
     dashed,
     file_name,
@@ -20,19 +21,25 @@ from reports.figures.style import (
     render,
     unit_square,
 )
+from reports.reliability import ReliabilityChange
 from reports.results import Estimate, Evaluation
-from reports.wording import value_text
+from reports.wording import number, value_text
+
+_BEFORE = (
+    " Grey: as trained, before class shares were restored and probabilities calibrated; the ECE is given for both."
+)
 
 
 def reliability_figure(curves: Curves, evaluation: Evaluation, looks: Mapping[str, ModelLook]) -> Figure:
     """Draw the top-label reliability of every model."""
-    names = list(curves.models)
+    names, changes = list(curves.models), _changes(evaluation)
 
     def paint(canvas: Canvas) -> None:
         for axes, name in zip(panels(canvas, len(names)), names, strict=True):
             overall = evaluation.models[name].overall
             unit_square(axes, across="confidence", up="share right")
-            _draw(axes, curves.models[name].reliability, looks[name], overall["ece"], overall["brier"])
+            before = None if name not in changes else changes[name].before.overall
+            _draw(axes, curves.models[name].reliability, before, looks[name], overall["ece"], overall["brier"])
             panel_title(axes, name)
 
     words = [f"{name} {value_text(evaluation.models[name].overall['ece'])}" for name in names]
@@ -40,7 +47,7 @@ def reliability_figure(curves: Curves, evaluation: Evaluation, looks: Mapping[st
         name="reliability",
         caption="Top-label reliability of every model in 15 equal-mass bins: below the diagonal the model is too sure "
         "of itself, above it too cautious. Bars: 95 % Wilson intervals, which take images as independent. ECE and "
-        "Brier score as in the tables.",
+        f"Brier score as in the tables.{_BEFORE if changes else ''}",
         alt="Reliability diagrams, one panel a model. Expected calibration error: " + ", ".join(words) + ".",
         svg=render(paint, height=panels_height(len(names)), width=panels_width(len(names))),
     )
@@ -48,13 +55,15 @@ def reliability_figure(curves: Curves, evaluation: Evaluation, looks: Mapping[st
 
 def class_reliability_figure(curves: Curves, evaluation: Evaluation, look: ModelLook, model: str) -> Figure:
     """Draw the one-vs-rest reliability of every class for one model."""
+    change = _changes(evaluation).get(model)
 
     def paint(canvas: Canvas) -> None:
         for axes, class_name in zip(panels(canvas, len(curves.classes)), curves.classes, strict=True):
             metrics = evaluation.models[model].per_class[class_name]
             diagram = curves.models[model].class_reliability[class_name]
             unit_square(axes, across="probability", up="share of class")
-            _draw(axes, diagram, look, metrics["ece"], metrics["brier"])
+            before = None if change is None else change.before.per_class[class_name]
+            _draw(axes, diagram, before, look, metrics["ece"], metrics["brier"])
             panel_title(axes, class_name)
 
     words = [
@@ -63,7 +72,8 @@ def class_reliability_figure(curves: Curves, evaluation: Evaluation, look: Model
     ]
     return Figure(
         name=file_name("reliability", model),
-        caption=f"Reliability of the probabilities of {model}, one class against the rest, in 15 equal-mass bins.",
+        caption=f"Reliability of the probabilities of {model}, one class against the rest, in 15 equal-mass bins."
+        + (_BEFORE if change is not None else ""),
         alt=f"Reliability diagrams of {model}, one panel a class. Expected calibration error: "
         + ", ".join(words)
         + ".",
@@ -71,10 +81,25 @@ def class_reliability_figure(curves: Curves, evaluation: Evaluation, look: Model
     )
 
 
-def _draw(axes: Axes, diagram: ReliabilityDiagram, look: ModelLook, ece: Estimate, brier: Estimate) -> None:
+def _changes(evaluation: Evaluation) -> Mapping[str, ReliabilityChange]:
+    return {} if evaluation.effects is None else evaluation.effects.reliability
+
+
+def _draw(
+    axes: Axes,
+    diagram: ReliabilityDiagram,
+    before: ReliabilityDiagram | None,
+    look: ModelLook,
+    ece: Estimate,
+    brier: Estimate,
+) -> None:
     dashed(axes, (0, 1), (0, 1))
+    ece_before = ""
+    if before is not None:
+        axes.plot(before.mean_confidence, before.observed, color=MUTED, linewidth=0.8, marker=".", markersize=3)
+        ece_before = f"{number(before.ece)} → "
     axes.vlines(diagram.mean_confidence, diagram.low, diagram.high, color=look.colour, linewidth=0.9, alpha=0.6)
     axes.plot(diagram.mean_confidence, diagram.observed, color=look.colour, marker=look.marker, markersize=3)
     # The lower right corner is free: a curve there would mean confident and always wrong.
-    scores = f"ECE {value_text(ece)}\nBrier {value_text(brier)}"
+    scores = f"ECE {ece_before}{value_text(ece)}\nBrier {value_text(brier)}"
     axes.text(0.98, 0.04, scores, transform=axes.transAxes, ha="right", va="bottom", fontsize=7)

@@ -115,9 +115,14 @@ def render(paint: Callable[[Canvas], None], *, height: float, width: float = WID
     with matplotlib.style.context(["default", STYLE]), warnings.catch_warnings():
         # The letters are written as text, so a glyph that matplotlib's own font lacks is the viewer's to find.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        canvas = Canvas(figsize=(width, height), layout="constrained")
+        # At the resolution of SVG: the layout is worked out once, here, and not by a drawing before the drawing.
+        canvas = Canvas(figsize=(width, height), dpi=72, layout="constrained")
         FigureCanvasSVG(canvas)
         paint(canvas)
+        layout = canvas.get_layout_engine()
+        assert layout is not None
+        layout.execute(canvas)
+        canvas.set_layout_engine(None)
         stream = io.StringIO()
         canvas.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return TAG.sub(lambda tag: LONG_FRACTION.sub(r"\1", tag[0]), stream.getvalue())
