@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 from joblib import cpu_count
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from cv_folds.arrays import BoolArray
 from ensemble.predictions import Predictions
@@ -52,8 +53,9 @@ def bootstrap_levels(
     }
     parts: dict[tuple[Unit, str], list[FullScores]] = {key: [] for key in scorers}
     if len(names) > 1:
-        # Threads: nearly all of the time is spent in numpy and scipy, which let go of the interpreter.
-        with ThreadPoolExecutor(cpu_count()) as pool:
+        # Threads: nearly all of the time is spent in numpy and scipy, which let go of the interpreter. With threads of
+        # its own in each of them, BLAS would keep the cores busy with waiting.
+        with ThreadPoolExecutor(cpu_count()) as pool, threadpool_limits(1, user_api="blas"):
             for block in resample_groups(len(names), len(images.labels), resamples=resamples, generator=generator):
                 found = pool.map(partial(_score, block), scorers.values())
                 for key, scores in zip(scorers, found, strict=True):
