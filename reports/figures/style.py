@@ -28,7 +28,7 @@ WIDTH = 7.1
 
 # Okabe and Ito's palette, its yellow darkened so that it shows on white, and more for long lists. Curves have no
 # markers, so that every ensemble has a colour of its own.
-ENSEMBLE_COLOURS = ("#d55e00", "#0072b2", "#7a3e9d", "#4d4d4d", "#c2185b", "#00695c", "#8d6e00")
+ENSEMBLE_COLOURS = ("#d55e00", "#0072b2", "#7a3e9d", "#4d4d4d", "#c2185b", "#00897b", "#8d6e00")
 BACKBONE_COLOURS = ("#009e73", "#e69f00", "#cc79a7", "#56b4e9", "#a89400", "#8c8c8c", "#882255", "#5e7f2a")
 ENSEMBLE_MARKERS = ("D", "s", "p", "h", "d", "H", "8")
 BACKBONE_MARKERS = ("o", "^", "v", "P", "X", "<", ">", "*")
