@@ -22,8 +22,8 @@ from reports.settings import ReportSettings
 from reports.unpaired import compare_apart, measure_apart, shared, tests_apart
 from reports.write import refuse_other_content, write_document
 
-NOT_COMPARED = frozenset({"data", "device"})
-"""Settings that say where something lies or runs, on this machine."""
+NOT_COMPARED = ("data", "device", "report.")
+"""Beginnings of settings that say where something lies or runs on this machine, or how it is scored."""
 
 
 def compare(
@@ -218,7 +218,7 @@ def _other_settings(runs: Sequence[ComparedRun]) -> dict[str, tuple[Any, ...]]:
     return {
         name: found
         for name, found in values.items()
-        if name not in NOT_COMPARED and any(value != found[0] for value in found)
+        if not name.startswith(NOT_COMPARED) and any(value != found[0] for value in found)
     }
 
 

@@ -117,8 +117,8 @@ def verdict(comparison: RunComparison) -> str:
 
 def _notices(comparison: RunComparison) -> Iterator[Notice]:
     for run in comparison.runs:
-        if run.record.status in ("failed", "interrupted"):
-            yield Notice(text=f"{run.label} ended early (status: {run.record.status}).", level="warning")
+        if run.record.status != "done":
+            yield Notice(text=f"{run.label} did not come to its end (status: {run.record.status}).", level="warning")
     if comparison.paired:
         for mismatch in comparison.mismatches:
             tested = " There is no test over folds." if mismatch.aspect == "folds" else ""

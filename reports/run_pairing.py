@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -157,15 +157,22 @@ def _mismatches(first: ComparedRun, other: ComparedRun) -> list[Mismatch]:
         )
         return [found("images", words, only)]
     ours, theirs = (_in_order(table, ids, ours.classes) for table in (ours, theirs))
-    return [
-        found(aspect, f"{words} of {plural(int(differ.sum()), 'image')} of {count(len(ids))}", rows)
-        for aspect, words, differ, row in _aspects(ours, theirs, first.label, other.label)
-        if differ.any() and (rows := [f"{ids[place]}: {row(place)}" for place in np.flatnonzero(differ)[:MOST_ROWS]])
-    ] + (
-        [found("files", *_other_files(first, other))]
-        if first.record.data.fingerprint != other.record.data.fingerprint
-        else []
-    )
+    mismatches = [
+        found(
+            aspect.name,
+            f"{aspect.words} of {plural(int(aspect.differ.sum()), 'image')} of {count(len(ids))}",
+            [
+                f"{ids[place]}: {aspect.what} {aspect.ours[place]} in {first.label}, "
+                f"{aspect.what} {aspect.theirs[place]} in {other.label}"
+                for place in aspect.places[:MOST_ROWS].tolist()
+            ],
+        )
+        for aspect in _compared(ours, theirs)
+        if aspect.differ.any()
+    ]
+    if first.record.data.fingerprint != other.record.data.fingerprint:
+        mismatches.append(found("files", *_other_files(first, other)))
+    return mismatches
 
 
 def _other_files(first: ComparedRun, other: ComparedRun) -> tuple[str, tuple[str, ...]]:
@@ -173,36 +180,67 @@ def _other_files(first: ComparedRun, other: ComparedRun) -> tuple[str, tuple[str
     return words, tuple(f"{run.label}: {run.record.data.fingerprint[:16]}" for run in (first, other))
 
 
-def _aspects(
-    ours: Predictions, theirs: Predictions, first: str, other: str
-) -> list[tuple[Aspect, str, BoolArray, Callable[[int], str]]]:
-    """Return what is compared: its words, which images differ, and how one of them does."""
+@dataclass(frozen=True, kw_only=True)
+class _Compared:
+    """What two runs say of the same images."""
 
-    def both(one: StrArray | IntArray, two: StrArray | IntArray, what: str) -> Callable[[int], str]:
-        return lambda place: f"{what} {one[place]} in {first}, {what} {two[place]} in {other}"
+    name: Aspect
+    """Which aspect."""
+    words: str
+    """What differs when it does."""
+    what: str
+    """What a value is called."""
+    ours: StrArray | IntArray
+    """(n,) values of the first run."""
+    theirs: StrArray | IntArray
+    """(n,) values of the other."""
+    differ: BoolArray
+    """(n,) where they do."""
 
+    @property
+    def places(self) -> IntArray:
+        """Where they differ; first where the values are called differently, too, which shows best."""
+        found = np.flatnonzero(self.differ)
+        order: IntArray = found[np.argsort(self.ours[found] == self.theirs[found], kind="stable")]
+        return order
+
+
+def _compared(ours: Predictions, theirs: Predictions) -> tuple[_Compared, ...]:
     names = np.array(ours.classes)
-    return [
-        (
-            "labels",
-            "other diagnoses",
-            ours.labels != theirs.labels,
-            both(names[ours.labels], names[theirs.labels], "class"),
+    return (
+        _Compared(
+            name="labels",
+            words="other diagnoses",
+            what="class",
+            ours=names[ours.labels],
+            theirs=names[theirs.labels],
+            differ=ours.labels != theirs.labels,
         ),
-        (
-            "lesions",
-            "other lesions",
-            regrouped(ours.lesion_ids, theirs.lesion_ids),
-            both(ours.lesion_ids, theirs.lesion_ids, "lesion"),
+        _Compared(
+            name="lesions",
+            words="other lesions",
+            what="lesion",
+            ours=ours.lesion_ids,
+            theirs=theirs.lesion_ids,
+            differ=regrouped(ours.lesion_ids, theirs.lesion_ids),
         ),
-        (
-            "groups",
-            "other groups of lesions",
-            regrouped(ours.groups, theirs.groups),
-            both(ours.groups, theirs.groups, "group"),
+        _Compared(
+            name="groups",
+            words="other groups of lesions",
+            what="group",
+            ours=ours.groups,
+            theirs=theirs.groups,
+            differ=regrouped(ours.groups, theirs.groups),
         ),
-        ("folds", "other folds", moved(ours.folds, theirs.folds), both(ours.folds, theirs.folds, "fold")),
-    ]
+        _Compared(
+            name="folds",
+            words="other folds",
+            what="fold",
+            ours=ours.folds,
+            theirs=theirs.folds,
+            differ=moved(ours.folds, theirs.folds),
+        ),
+    )
 
 
 def regrouped(ours: StrArray, theirs: StrArray) -> BoolArray:

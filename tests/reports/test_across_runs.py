@@ -180,7 +180,10 @@ def merged(names: np.ndarray) -> np.ndarray:
 
 
 REFUSED = {
-    "folds": (other_folds, ["other folds of ", "image-0000", ": fold ", "--folds-file", "--allow-different folds"]),
+    "folds": (
+        other_folds,
+        ["other folds of ", "image-00002: fold 1 in plain, fold 0 in other", "--folds-file", "--allow-different folds"],
+    ),
     "labels": (one_label, ["other diagnoses of 2 images of 240", "image-00000: class class-", "--unpaired"]),
     "lesions": (
         lambda table: replace(table, lesion_ids=merged(table.lesion_ids)),
@@ -316,7 +319,8 @@ def test_mistakes_name_the_run_and_the_mend(two: tuple[Path, Path], tmp_path: Pa
     other = write_run(tmp_path / "m", drawn(2), settings={"report": {"resamples": 200, "malignant": ["class-1"]}})
     with pytest.raises(UsageError, match=r"--malignant A,B: class-0 against class-1"):
         compare([two[0], other])
-    assert compare([two[0], other], malignant=["class-1"]).tests
+    found = compare([two[0], other], malignant=["class-1"])
+    assert (len(found.tests), found.settings) == (7, {})
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").write_text("dear")
     with pytest.raises(UsageError, match=r"holds letter\.txt"):
@@ -380,7 +384,7 @@ def test_the_report_says_what_was_compared(two: tuple[Path, Path], tmp_path: Pat
     for words in (
         "Demo data",
         "&lt;script&gt;alert(1): Leaking folds, used because leakage was allowed: 5 of 240 images",
-        "&lt;script&gt;alert(1) ended early (status: interrupted)",
+        "&lt;script&gt;alert(1) did not come to its end (status: interrupted)",
         "other folds of ",
         "There is no test over folds.",
         "The runs differ in 2 settings",
