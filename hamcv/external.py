@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 import hamcv
+from cv_folds.clinical import ClinicalTable
 from cv_folds.errors import UsageError
 from cv_folds.files import write_json, write_text
 from ensemble import EnsemblePredictor
@@ -133,7 +134,8 @@ def evaluate_external(config: RunConfig, options: ExternalOptions, console: Cons
     predictions = answers.predictions
     demo = dataset.demo or bundle.manifest.training_data.demo
     with clock.stage("evaluate"):
-        evaluation = score(predictor, predictions, config, demo=demo)
+        clinical = ClinicalTable.of_dataset(chosen.dataset)
+        evaluation = score(predictor, predictions, clinical, config, demo=demo)
     facts = _facts(config, options, predictor, chosen, answers, clock.started)
     predictions.write_csv(options.out / PREDICTIONS_FILE, folds=False)
     write_json(options.out / METRICS_FILE, evaluation.to_json())

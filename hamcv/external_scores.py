@@ -11,6 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from cv_folds.arrays import frozen
+from cv_folds.clinical import ClinicalTable
 from ensemble import EnsemblePredictor, Prediction
 from ensemble.decisions import DecisionRules
 from ensemble.predictions import Predictions
@@ -18,9 +19,12 @@ from hamcv.config import RunConfig
 from hamcv.external_set import ExternalSet
 from hamcv.prediction_rows import columns, row
 from hamcv.progress import image_progress
+from reports.attributes import attributes_of
 from reports.effects import Effects
 from reports.evaluation import evaluate
+from reports.malignant import malignant_classes
 from reports.measure_effects import measure_effects
+from reports.measure_subgroups import measure_subgroups
 from reports.results import Evaluation
 from reports.set_coverage import measure_own_sets
 
@@ -86,7 +90,9 @@ def ask(predictor: EnsemblePredictor, chosen: ExternalSet, console: Console) -> 
     return Answers(predictions=predictions, each=tuple(each))
 
 
-def score(predictor: EnsemblePredictor, predictions: Predictions, config: RunConfig, *, demo: bool) -> Evaluation:
+def score(
+    predictor: EnsemblePredictor, predictions: Predictions, clinical: ClinicalTable, config: RunConfig, *, demo: bool
+) -> Evaluation:
     """Score probabilities, prediction sets and decision rules of a predictor.
 
     Parameters
@@ -95,6 +101,8 @@ def score(predictor: EnsemblePredictor, predictions: Predictions, config: RunCon
         Whose sets and rules.
     predictions : Predictions
         Its probabilities.
+    clinical : ClinicalTable
+        What the set says about these images; divides them into subgroups.
     config : RunConfig
         Number of resamples, and their seed.
     demo : bool
@@ -111,7 +119,15 @@ def score(predictor: EnsemblePredictor, predictions: Predictions, config: RunCon
         generator=generator,
     )
     effects = _decide(predictions, bundle.rules, config)
-    return replace(evaluation, protocol="external", prediction_sets=sets, effects=effects)
+    subgroups = measure_subgroups(
+        predictions,
+        attributes_of(predictions, clinical),
+        tuple(predictions.probabilities),
+        malignant_classes(predictions.classes, config.report.malignant),
+        resamples=config.report.resamples,
+        generator=np.random.default_rng(config.seed),
+    )
+    return replace(evaluation, protocol="external", prediction_sets=sets, effects=effects, subgroups=subgroups)
 
 
 def _decide(predictions: Predictions, rules: DecisionRules, config: RunConfig) -> Effects:

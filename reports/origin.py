@@ -15,6 +15,7 @@ from reports.figures.style import model_looks
 from reports.results import Evaluation
 from reports.risk_section import risk_and_coverage
 from reports.run_tables import class_counts, facts_table
+from reports.subgroup_section import subgroup_section
 from reports.verdict import origin_verdict
 from reports.wording import count
 
@@ -79,6 +80,7 @@ def build_origin_document(origin: Origin, evaluation: Evaluation, predictions: P
         score_sections.confusion(curves, lead),
         score_sections.class_curves(curves, evaluation, looks, lead),
         score_sections.calibration(curves, evaluation, looks, lead),
+        subgroup_section(evaluation, looks),
         diversity_section(evaluation),
         score_sections.decisions(evaluation),
         decision_curves(evaluation, looks, lead),

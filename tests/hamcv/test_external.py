@@ -54,22 +54,26 @@ def external(small_data: Path, tried: Path, tmp_path_factory: pytest.TempPathFac
     folder = source.with_name("hospital")
     (folder / "photos").mkdir(parents=True)
     rows = []
-    for row in pd.read_csv(source / "HAM10000_metadata.csv", dtype=str).itertuples():
+    for row in pd.read_csv(source / "HAM10000_metadata.csv", dtype=str, keep_default_na=False).itertuples():
         if row.dx == "vasc":
             continue
         (found,) = source.rglob(f"{row.image_id}.jpg")
         name = f"site-{row.image_id[5:]}"
         shutil.copy(found, folder / "photos" / f"{name}.jpg")
-        rows.append((name, THEIRS[row.dx], f"case-{row.lesion_id[4:]}"))
+        rows.append((name, THEIRS[row.dx], f"case-{row.lesion_id[4:]}", row.sex))
     training = images_of(small_data, "training_images.csv", tried)
     shutil.copy(training[0], folder / "photos" / "copy.jpg")
     with Image.open(training[1]) as image:
         image.rotate(90, expand=True).save(folder / "photos" / "turned.jpg", quality=80)
     shutil.copy(folder / "photos" / f"{rows[0][0]}.jpg", folder / "photos" / "carcinoma.jpg")
     mate = rows[1]
-    rows += [("copy", "nevus", "case-copy"), ("turned", mate[1], mate[2]), ("carcinoma", "SCC", "case-scc")]
+    rows += [
+        ("copy", "nevus", "case-copy", "male"),
+        ("turned", mate[1], mate[2], "male"),
+        ("carcinoma", "SCC", "case-scc", "female"),
+    ]
     with (folder / "truth.csv").open("w", newline="") as stream:
-        csv.writer(stream).writerows([("photo", "finding", "case"), *rows])
+        csv.writer(stream).writerows([("photo", "finding", "case", "sex"), *rows])
     # Two photographs of equal content with two diagnoses are refused, so this one is of other content.
     with Image.open(folder / "photos" / "carcinoma.jpg") as image:
         flipped = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).crop((0, 0, 40, 30))
@@ -105,7 +109,7 @@ def test_what_was_in_training_is_left_out_and_the_rest_is_scored(
     screen = hamcv("evaluate", tried, "--data", external, "--out", out, *COLUMNS, *QUICK)
     assert screen.code == 0, screen.err
     names = pd.read_csv(tried / "training_images.csv", dtype=str)["image_id"]
-    truth = pd.read_csv(external / "truth.csv", dtype=str)
+    truth = pd.read_csv(external / "truth.csv", dtype=str, keep_default_na=False)
     of_lesion = truth["photo"][truth["case"] == truth["case"][truth["photo"] == "turned"].iloc[0]]
     mates = {name: ("lesion of a training image", names[1]) for name in of_lesion if name != "turned"}
     assert mates
@@ -136,6 +140,13 @@ def test_what_was_in_training_is_left_out_and_the_rest_is_scored(
         "high": None,
         "reason": "no image of this class",
     }
+
+    by_sex = json.loads((out / "metrics.json").read_text())["subgroups"]["attributes"]["sex"]["groups"]
+    assert {name: group["n_images"] for name, group in by_sex.items()} == expected["sex"].replace(
+        {"": "not known", "unknown": "not known"}
+    ).value_counts().to_dict()
+    right = (labels == probabilities.argmax(axis=1))[(expected["sex"] == "female").to_numpy()]
+    assert by_sex["female"]["models"]["stack"]["accuracy"]["value"] == pytest.approx(right.mean())
 
     answers = pd.read_csv(out / "answers.csv", dtype={"image": str}, keep_default_na=False)
     assert answers["image"].tolist() == scored["image_id"].tolist()
