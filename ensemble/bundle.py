@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +35,7 @@ from ensemble.manifest import (
     StoredSets,
     TrainingData,
 )
-from ensemble.model_card import model_card
+from ensemble.model_card import CardScore, model_card
 from ensemble.outliers import OutlierRule
 from ensemble.stored_model import read_model, read_rules, store_calibrator, store_combiner, store_prior, store_rules
 from ensemble.stored_outliers import GaugeFiles, read_outliers, store_gauge, store_outliers
@@ -85,7 +85,7 @@ def write_bundle(
     preprocessing: Preprocessing,
     deployed: Deployed,
     training_data: TrainingData,
-    scores: Mapping[str, float],
+    scores: Sequence[CardScore],
     member_files: Mapping[tuple[str, int], Path],
     caution: str | None = None,
     training_images: Path | None = None,
@@ -107,8 +107,8 @@ def write_bundle(
         Prior, combiner, calibrator, decision rules, prediction sets, order of the classes and backbones.
     training_data : TrainingData
         Recorded in the manifest and the model card.
-    scores : mapping of str to float
-        Title to value of the cross-fitted scores, for the model card.
+    scores : sequence of CardScore
+        Cross-fitted, or on a test part; for the model card.
     member_files : mapping of (backbone, fold) to Path
         The weights of every backbone and fold; linked where the file system can, else copied.
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+from ensemble.front_matter import Node, front_matter
 from ensemble.manifest import Manifest
+
+_TAGS = ("image-classification", "dermatoscopy", "skin-lesion", "ensemble", "calibrated")
 
 _CROSS_FITTED = """\
 Cross-fitted: every image was scored by models, and by a combiner, that had not seen it or its lesion. They
@@ -20,15 +24,34 @@ _COVERED = {
 }
 
 
-def model_card(manifest: Manifest, scores: Mapping[str, float], caution: str | None = None) -> str:
-    """Return the model card in Markdown.
+@dataclass(frozen=True, kw_only=True)
+class CardScore:
+    """A score of the deployed ensemble."""
+
+    name: str
+    """As in ``metrics.json``."""
+    title: str
+    """What it is called."""
+    value: float
+    """Point estimate."""
+    low: float | None
+    """Lower end of its 95 % interval; None when undefined."""
+    high: float | None
+    """Upper end of its 95 % interval; None when undefined."""
+
+
+def model_card(manifest: Manifest, scores: Sequence[CardScore], caution: str | None = None) -> str:
+    """Return the model card in Markdown, with the front matter that Hugging Face reads.
+
+    The front matter lists scores as a ``model-index``, but never those of the demo set, nor any that need a caution: it
+    is read by programs, which do not read the text. It names no licence, since the program does not know it.
 
     Parameters
     ----------
     manifest : Manifest
         The bundle's manifest.
-    scores : mapping of str to float
-        Title to value of the cross-fitted scores of the deployed ensemble.
+    scores : sequence of CardScore
+        Those of the deployed ensemble, cross-fitted or on a test part.
     caution : str, optional
         What a reader of the scores must know first.
 
@@ -53,14 +76,18 @@ def model_card(manifest: Manifest, scores: Mapping[str, float], caution: str | N
         f"The models of a fold are combined by `{combiner.name}`, and the {folds} results are averaged."
     )
     scored = _HELD_OUT if folds == 1 else _CROSS_FITTED
-    rows = "".join(f"| {title} | {value:.4f} |\n" for title, value in scores.items())
-    table = f"| score | value |\n|---|---|\n{rows}" if scores else "None were stored.\n"
+    rows = "".join(f"| {score.title} | {score.value:.4f} | {_interval(score)} |\n" for score in scores)
+    table = f"| score | value | 95 % interval |\n|---|---|---|\n{rows}" if scores else "None were stored.\n"
+    index = {} if data.demo or caution is not None or not scores else _model_index(manifest, scores)
     size, sets = manifest.preprocessing.image_size, manifest.prediction_set
     covered = _COVERED[sets.method]
     own = any(member.normalisation is not None for member in manifest.members)
     normalised = " and normalised by the training images of each model" if own else ""
     warned = _warned(manifest)
-    return f"""# Skin-lesion classifier ensemble
+    tags = [*_TAGS, *combiner.backbones, *(["demo-data"] if data.demo else [])]
+    head: dict[str, Node] = {"library_name": "hamcv", "pipeline_tag": "image-classification", "tags": tags}
+    return f"""{front_matter(head | index)}
+# Skin-lesion classifier ensemble
 
 {demo}{warning}An ensemble of {len(manifest.members)} image classifiers, made by hamcv {manifest.hamcv_version}:
 one model for each backbone ({", ".join(combiner.backbones)}){members}
@@ -101,6 +128,30 @@ class for {sets.coverage:.0%} of lesions like those of the training data, {cover
 No file here is a pickle: the weights are safetensors, everything else is JSON or text, and `manifest.json` holds
 the SHA-256 of every weights file.
 """
+
+
+def _model_index(manifest: Manifest, scores: Sequence[CardScore]) -> dict[str, Node]:
+    """Return the scores in the form that Hugging Face reads, to the last digit."""
+    data, folds = manifest.training_data, manifest.n_folds
+    how = "test part of a fixed division by lesion" if folds == 1 else f"cross-fitted over {folds} folds by lesion"
+    metrics: list[Node] = [
+        {
+            "type": score.name,
+            "name": f"{score.title} ({how}" + (f"; 95 % interval {span})" if (span := _interval(score)) else ")"),
+            "value": score.value,
+        }
+        for score in scores
+    ]
+    result: dict[str, Node] = {
+        "task": {"type": "image-classification", "name": "Skin-lesion classification"},
+        "dataset": {"type": data.name, "name": f"{data.name} ({data.n_images} images, {data.n_lesions} lesions)"},
+        "metrics": metrics,
+    }
+    return {"model-index": [{"name": f"hamcv {manifest.combiner.name} on {data.name}", "results": [result]}]}
+
+
+def _interval(score: CardScore) -> str:
+    return "" if score.low is None or score.high is None else f"{score.low:.4f} to {score.high:.4f}"
 
 
 def _warned(manifest: Manifest) -> str:

@@ -29,6 +29,7 @@ from ensemble.deployed import Deployed, fit_deployed
 from ensemble.held_out_warnings import WARNINGS_FILE
 from ensemble.holdout import fit_on_validation, predict_test_part
 from ensemble.manifest import Preprocessing, TrainingData
+from ensemble.model_card import CardScore
 from ensemble.nested import nested_predictions
 from ensemble.predictions import Predictions
 from ensemble.record import ENSEMBLE_FILE, EnsembleRecord
@@ -40,6 +41,7 @@ from hamcv.run_folder import CONFIG_FILE, hold
 from reports.results import Evaluation
 from reports.run_folder import RunRecord, read_record
 from reports.summary import leakage_warning
+from reports.wording import metric_label
 from reports.write import write_report
 
 NO_CLINICAL = (
@@ -253,7 +255,11 @@ def _write_predictor(
         ),
         deployed=deployed,
         training_data=data,
-        scores={name: estimate.value for name, estimate in overall.items() if estimate.value is not None},
+        scores=[
+            CardScore(name=name, title=metric_label(name), value=estimate.value, low=estimate.low, high=estimate.high)
+            for name, estimate in overall.items()
+            if estimate.value is not None
+        ],
         member_files={(job.backbone, job.fold): job.folder(run) / MODEL_FILE for job in jobs_of_main(config)},
         caution=None if evaluation.leakage is None else leakage_warning(evaluation.leakage),
         outliers=outlier_limits(run, config, division),

@@ -1,0 +1,110 @@
+"""The model card: its front matter is YAML, says what the scores say to the digit, and claims nothing it should not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from ensemble.bundle import read_bundle
+from ensemble.front_matter import front_matter
+from ensemble.manifest import Manifest, TrainingData
+from ensemble.model_card import CardScore, model_card
+
+ODD_TEXT = (
+    "", "no", "1.5", "2026-01-01", "a: b", "- x", "# c", "it's", '"q"', "\\", "---", "...", "a\nb\n---\nc", "\t",
+    "\x00\x07\x7f", "\x85\u2028\ufeff", "é 病変 😀", "{{x}}", "&a *b !c", "null", "~",
+)  # fmt: skip
+SCORES = (
+    CardScore(name="macro_f1", title="Macro F1", value=0.7123456789012345, low=0.6912345, high=0.7312345),
+    CardScore(name="log_loss", title="Log-loss", value=1e-05, low=None, high=None),
+)
+
+
+@pytest.fixture
+def manifest(bundle: Any) -> Manifest:
+    real = TrainingData(name='ham: "10000"', fingerprint="cd", n_images=10015, n_lesions=7470, demo=False)
+    return read_bundle(bundle).manifest.model_copy(update={"training_data": real})
+
+
+def head_of(card: str) -> dict[str, Any]:
+    start, head, text = card.split("---\n", 2)
+    assert start == ""
+    assert text.startswith("\n# Skin-lesion classifier ensemble\n")
+    return yaml.safe_load(head)
+
+
+@pytest.mark.parametrize("text", ODD_TEXT)
+def test_any_text_comes_back(text: str) -> None:
+    content = {"name": text, "tags": [text, "x"], "deep": {"rows": [{"first": text, "second": 1}]}}
+    written = front_matter(content)
+    assert written.split("---\n")[0] == ""
+    assert yaml.safe_load(written.removeprefix("---\n").removesuffix("---\n")) == content
+
+
+def test_any_number_comes_back_as_itself() -> None:
+    random = np.random.default_rng(0)
+    numbers = [
+        0.0,
+        -0.0,
+        1.0,
+        5e-324,
+        1.7976931348623157e308,
+        1e16,
+        1e-05,
+        0.1 + 0.2,
+        *random.normal(size=200).tolist(),
+    ]
+    numbers += (10.0 ** random.uniform(-300, 300, 200)).tolist()
+    found = yaml.safe_load(front_matter({"values": numbers}).removeprefix("---\n").removesuffix("---\n"))["values"]
+    assert all(isinstance(number, float) for number in found)
+    assert found == numbers
+
+
+def test_the_index_has_the_scores_to_the_digit(manifest: Manifest) -> None:
+    head = head_of(model_card(manifest, SCORES))
+    assert head["library_name"] == "hamcv"
+    assert head["pipeline_tag"] == "image-classification"
+    assert {"skin-lesion", "ensemble", "tiny_wide", "tiny_thin"} <= set(head["tags"])
+    assert "license" not in head
+    (model,) = head["model-index"]
+    (result,) = model["results"]
+    assert model["name"] == f'hamcv {manifest.combiner.name} on ham: "10000"'
+    assert result["task"] == {"type": "image-classification", "name": "Skin-lesion classification"}
+    assert result["dataset"] == {"type": 'ham: "10000"', "name": 'ham: "10000" (10015 images, 7470 lesions)'}
+    assert [(metric["type"], metric["value"]) for metric in result["metrics"]] == [
+        (score.name, score.value) for score in SCORES
+    ]
+    assert (
+        result["metrics"][0]["name"] == "Macro F1 (cross-fitted over 2 folds by lesion; 95 % interval 0.6912 to 0.7312)"
+    )
+    assert result["metrics"][1]["name"] == "Log-loss (cross-fitted over 2 folds by lesion)"
+
+
+def test_scores_of_a_test_part_are_called_so(manifest: Manifest) -> None:
+    held_out = manifest.model_copy(update={"members": manifest.members[: len(manifest.combiner.backbones)]})
+    (model,) = head_of(model_card(held_out, SCORES))["model-index"]
+    assert "test part of a fixed division by lesion" in model["results"][0]["metrics"][0]["name"]
+
+
+def test_nothing_is_claimed_for_demo_data_for_leaking_folds_or_without_scores(manifest: Manifest) -> None:
+    demo = manifest.model_copy(update={"training_data": manifest.training_data.model_copy(update={"demo": True})})
+    for card in (model_card(demo, SCORES), model_card(manifest, SCORES, "Folds leak."), model_card(manifest, ())):
+        assert "model-index" not in head_of(card)
+        assert "0.7123456789012345" not in card
+    assert "demo-data" in head_of(model_card(demo, SCORES))["tags"]
+    assert "> **Caution.** Folds leak." in model_card(manifest, SCORES, "Folds leak.")
+
+
+def test_the_text_tells_what_matters(bundle: Any, manifest: Manifest) -> None:
+    text = (bundle / "README.md").read_text()
+    for part in ("**Demo data.**", "9 images of 5 lesions", "ab" * 32, "akiec, mel, nv", "tiny_wide, tiny_thin", "90%"):
+        assert part in text
+    assert "| Macro F1 | 0.5000 | 0.4000 to 0.6000 |" in text
+    assert "not a medical device" in text
+    assert "Demo" not in model_card(manifest, SCORES)
+    assert "None were stored." in model_card(manifest, ())
+    assert "| Macro F1 | 0.5000 |  |" in model_card(manifest, [replace(SCORES[0], value=0.5, low=None)])
