@@ -56,6 +56,8 @@ class Cell:
     """What is shown."""
     detail: str = ""
     """A second, smaller line, such as an interval."""
+    behind: tuple[tuple[str, float], ...] = ()
+    """The numbers of `detail` with every digit, each with its word: ``(("low", 0.25), ("high", 0.5))``."""
     value: float | None = None
     """The number behind `text` with every digit, for sorting and copying; None for words."""
     note: str | None = None
@@ -88,6 +90,8 @@ class Table:
     """Headings, left to right."""
     rows: tuple[tuple[Cell, ...], ...]
     """Cells, one a column."""
+    citable: bool = False
+    """True for the tables that belong in a paper: they are written as LaTeX, too."""
     kind: Literal["table"] = field(default="table", init=False)
     """Names the type for the templates."""
 
@@ -174,18 +178,23 @@ class Document:
         """Return what every table and figure is cited as, by its name: ``Table 1``, ``Figure 3``."""
         cited: dict[str, str] = {}
         counts = {"table": 0, "figure": 0}
-        for part in self._parts():
+        for part in self.parts():
             if isinstance(part, Table | Figure):
                 counts[part.kind] += 1
                 assert part.name not in cited, part.name
                 cited[part.name] = f"{part.kind.capitalize()} {counts[part.kind]}"
         return cited
 
+    def tables(self) -> tuple[Table, ...]:
+        """Return every table in reading order."""
+        return tuple(part for part in self.parts() if isinstance(part, Table))
+
     def figures(self) -> tuple[Figure, ...]:
         """Return every figure in reading order."""
-        return tuple(part for part in self._parts() if isinstance(part, Figure))
+        return tuple(part for part in self.parts() if isinstance(part, Figure))
 
-    def _parts(self) -> Iterator[Part]:
+    def parts(self) -> Iterator[Part]:
+        """Yield every block in reading order, those of a group one by one."""
         for section in self.sections:
             for block in section.blocks:
                 yield from block.blocks if isinstance(block, Group) else (block,)

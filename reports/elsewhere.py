@@ -72,7 +72,7 @@ def evaluate(
     name : str
         What a single model is called.
     out : str or Path, optional
-        Folder for ``metrics.json``, the report and its figures: new, empty, or with an earlier evaluation.
+        Folder for ``metrics.json``, the report, its figures and tables: new, empty, or with an earlier evaluation.
     formats : sequence of {"html", "pdf"}
         Which reports are written to `out`.
     title : str

@@ -128,7 +128,8 @@ def _operating_cell(point: OperatingPoint) -> Cell:
     if point.threshold is None:
         return missing("only calling nothing malignant keeps the demand")
     detail = f"{percent(point.sensitivity, 1)}, {percent(point.specificity, 1)}"
-    return Cell(text=number(point.threshold), detail=detail, value=point.threshold)
+    behind = (("sensitivity", point.sensitivity), ("specificity", point.specificity))
+    return Cell(text=number(point.threshold), detail=detail, behind=behind, value=point.threshold)
 
 
 def net_benefit_table(levels: Levels, level: Level) -> Table:

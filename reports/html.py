@@ -12,11 +12,20 @@ from markupsafe import Markup
 
 from reports.document import Cell, Document, Figure, Table
 from reports.figures.style import GRID, INK, MUTED, TAG
+from reports.table_csv import behind_text, full_text
 
 REFERENCE = re.compile(r'(?:url\(#|href="#)([^)"]+)')
 
 # Ink that is drawn once for white paper follows the page's colours on screen.
-RECOLOURED = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--rule)"}
+RECOLOURED = {
+    INK: "var(--ink)",
+    MUTED: "var(--muted)",
+    GRID: "var(--rule)",
+    # The darkest colours of models would hardly show on dark paper.
+    "#7a3e9d": "var(--violet)",
+    "#4d4d4d": "var(--grey)",
+    "#882255": "var(--wine)",
+}
 
 
 def render_html(document: Document) -> str:
@@ -41,7 +50,8 @@ def render_html(document: Document) -> str:
         lstrip_blocks=True,
     )
     environment.filters["inline_svg"] = inline_svg
-    environment.globals["sort_key"] = sort_key
+    environment.globals["full_text"] = full_text
+    environment.globals["behind_text"] = behind_text
     environment.globals["note_number"] = note_number
     # A macro sees globals only, not what is handed to the page.
     environment.globals["numbers"] = document.numbers()
@@ -58,11 +68,6 @@ def render_html(document: Document) -> str:
 
 def _asset(name: str) -> str:
     return resources.files("reports").joinpath("templates", name).read_text(encoding="utf-8")
-
-
-def sort_key(cell: Cell) -> str:
-    """Return what a column is sorted by and copied as: every digit of a number, or the words."""
-    return cell.text if cell.value is None else repr(cell.value)
 
 
 def note_number(table: Table, cell: Cell) -> int:

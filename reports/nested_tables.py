@@ -69,7 +69,9 @@ def _cell(score: NestedScore) -> Cell:
     if score.usual.value is None or score.nested.value is None:
         return cell
     values = f"{number(score.nested.value)} → {number(score.usual.value)}"
-    return replace(cell, detail=f"{cell.detail} {values}".strip(), best=_apart(score.difference))
+    behind = (*cell.behind, ("nested", score.nested.value), ("usual", score.usual.value))
+    detail = f"{cell.detail} {values}".strip()
+    return replace(cell, detail=detail, behind=behind, best=_apart(score.difference))
 
 
 def _apart(difference: Estimate) -> bool:

@@ -1,12 +1,14 @@
-"""The report as a tagged PDF, set by typst without a network."""
+"""The report and its figures as tagged PDFs, set by typst without a network."""
 
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,15 @@ import matplotlib
 from matplotlib.ft2font import FT2Font
 
 from reports.document import Block, Cell, Document, Figure, Group, Table
-from reports.typeset import TypesetJob, typeset
+from reports.typeset import Sheet, TypesetJob, typeset
 
 FONT_FOLDER = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 FIGURE_FONTS = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf")
 PROSE = 40
+BREAKABLE = 26
+"""Words with more letters may be broken over lines, as in report.typ."""
+TOGETHER = 40
+"""Lines of a table that is not divided between pages; a page has room for about 55."""
 
 
 def render_pdf(document: Document) -> bytes:
@@ -38,23 +44,32 @@ def render_pdf(document: Document) -> bytes:
         matplotlib. Names in letters that these fonts lack are set in the machine's fonts, and the file then does
         not claim PDF/UA-1, which forbids letters without a shape.
     """
-    template = resources.files("reports").joinpath("templates", "report.typ").read_text(encoding="utf-8")
-    data = json.dumps(document_json(document), ensure_ascii=False)
-    letters = _letters()
+    sheet = _sheet("report.typ", document_json(document), _letters())
+    (content,) = _typeset([sheet], document.date)
+    return content
+
+
+def render_figures(document: Document) -> dict[str, bytes]:
+    """Return every figure by its name, as a tagged PDF of the picture's size; see `render_pdf` for what it promises."""
+    figures, letters = document.figures(), _letters()
+    if not figures:
+        return {}
+    sheets = [_sheet("figure.typ", _figure_json(figure) | {"title": figure.caption}, letters) for figure in figures]
+    return dict(zip((figure.name for figure in figures), _typeset(sheets, document.date), strict=True))
+
+
+def _sheet(template: str, content: dict[str, Any], letters: Collection[int]) -> Sheet:
+    data = json.dumps(content, ensure_ascii=False)
     common = all(ord(letter) in letters for letter in set(data))
+    source = resources.files("reports").joinpath("templates", template).read_text(encoding="utf-8")
+    return Sheet(template=source, data=data, machine_fonts=not common, standards=["ua-1"] if common else [])
+
+
+def _typeset(sheets: Sequence[Sheet], date: datetime) -> tuple[bytes, ...]:
     with tempfile.TemporaryDirectory() as folder:
-        # The root is all that typst could read; the template reads nothing.
-        return typeset(
-            TypesetJob(
-                template=template,
-                root=folder,
-                fonts=_fonts(Path(folder)),
-                machine_fonts=not common,
-                data=data,
-                standards=["ua-1"] if common else [],
-                date=document.date.isoformat(),
-            )
-        )
+        # The root is all that typst could read; the templates read nothing.
+        fonts = _fonts(Path(folder))
+        return typeset(TypesetJob(sheets=sheets, root=folder, fonts=fonts, date=date.isoformat()))
 
 
 def _letters() -> Collection[int]:
@@ -96,17 +111,19 @@ def _block_json(block: Block, numbers: Mapping[str, str]) -> dict[str, Any]:
         case Table():
             return _table_json(block) | {"number": numbers[block.name]}
         case Figure():
-            picture = block.svg[block.svg.index("<svg") :]
-            return {
-                "kind": block.kind,
-                "number": numbers[block.name],
-                "caption": block.caption,
-                "alt": block.alt,
-                "svg": picture,
-                "width": block.width,
-            }
+            return _figure_json(block) | {"number": numbers[block.name]}
         case _:
             return asdict(block)
+
+
+def _figure_json(figure: Figure) -> dict[str, Any]:
+    return {
+        "kind": figure.kind,
+        "caption": figure.caption,
+        "alt": figure.alt,
+        "svg": figure.svg[figure.svg.index("<svg") :],
+        "width": figure.width,
+    }
 
 
 def _table_json(table: Table) -> dict[str, Any]:
@@ -115,11 +132,17 @@ def _table_json(table: Table) -> dict[str, Any]:
         "kind": table.kind,
         "caption": table.caption,
         # Sentences may wrap; numbers and names are set smaller instead.
-        "prose": any(len(cell.text) > PROSE for row in table.rows for cell in row),
+        "prose": (prose := any(len(cell.text) > PROSE for row in table.rows for cell in row)),
+        "divisible": prose or sum(_lines(row) for row in table.rows) + len(notes) > TOGETHER,
         "columns": [{"label": column.label, "numeric": column.numeric} for column in table.columns],
         "rows": [[_cell_json(cell, notes) for cell in row] for row in table.rows],
         "notes": list(notes),
     }
+
+
+def _lines(row: tuple[Cell, ...]) -> int:
+    """Return the lines that a row of names and numbers takes at most."""
+    return max(math.ceil(len(cell.text) / BREAKABLE) + math.ceil(len(cell.detail) / BREAKABLE) for cell in row)
 
 
 def _cell_json(cell: Cell, notes: tuple[str, ...]) -> dict[str, Any]:

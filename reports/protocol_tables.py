@@ -64,7 +64,8 @@ def _repeated(score: RepeatedScore) -> Cell:
         return missing("undefined in a repetition")
     known = [value for value in score.values if value is not None]
     detail = f"± {number(score.deviation)} ({number(min(known))} to {number(max(known))})"
-    return Cell(text=number(score.mean), detail=detail, value=score.mean)
+    behind = (("SD", score.deviation), ("smallest", min(known)), ("largest", max(known)))
+    return Cell(text=number(score.mean), detail=detail, behind=behind, value=score.mean)
 
 
 def inflation_text(inflation: Inflation, lead: str) -> tuple[Paragraph, ...]:
@@ -146,5 +147,6 @@ def _inflated(score: InflatedScore) -> Cell:
         cell,
         text=f"{number(score.grouped)} → {number(score.image_level)}",
         detail=f"{cell.text} {cell.detail}".strip(),
+        behind=(*cell.behind, ("grouped", score.grouped), ("image-level", score.image_level)),
         best=apart,
     )

@@ -49,6 +49,7 @@ def _overall_table(evaluation: Evaluation, metrics: Sequence[str], *, name: str,
     models = list(evaluation.models.values())
     best = {metric: best_value([scores.overall[metric] for scores in models], metric) for metric in metrics}
     return Table(
+        citable=True,
         name=name,
         caption=caption,
         columns=(Column(label="Model", numeric=False), *metric_columns(metrics)),
@@ -65,6 +66,7 @@ def _overall_table(evaluation: Evaluation, metrics: Sequence[str], *, name: str,
 def class_table(evaluation: Evaluation, scores: ModelScores) -> Table:
     """Return the scores of every class for one model."""
     return Table(
+        citable=True,
         name=file_name("classes", scores.name),
         caption=f"Scores of {scores.name} by class, one class against the rest, with 95 % intervals.",
         columns=(Column(label="Class", numeric=False), *metric_columns(("support", *CLASS_METRICS))),
@@ -118,6 +120,7 @@ def _fold_cell(fold: Mapping[str, float | None], metric: str) -> Cell:
 def comparison_table(evaluation: Evaluation) -> Table:
     """Return the paired differences between models."""
     return Table(
+        citable=True,
         name="differences-table",
         caption="Paired differences between models on the same images, with 95 % intervals from the same lesion "
         "resamples for both. The intervals are not adjusted for the number of comparisons; what is called better or "
@@ -163,10 +166,18 @@ def estimate_cell(estimate: Estimate, *, best: float | None = None, sign: bool =
     return Cell(
         text=signed(estimate.value) if sign else value_text(estimate),
         detail=interval(estimate),
+        behind=interval_ends(estimate),
         value=estimate.value,
         note=f"no interval: {estimate.reason}" if undefined else None,
         best=best is not None and estimate.value == best,
     )
+
+
+def interval_ends(estimate: Estimate) -> tuple[tuple[str, float], ...]:
+    """Return the ends of an interval with their words; none when it is undefined."""
+    if estimate.low is None or estimate.high is None:
+        return ()
+    return ("low", estimate.low), ("high", estimate.high)
 
 
 def _count_cell(estimate: Estimate) -> Cell:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -10,11 +10,15 @@ from cv_folds.errors import UsageError
 from cv_folds.files import write_atomically, write_text
 from ensemble.predictions import Predictions
 from reports.content import build_document
-from reports.document import Document, Figure
+from reports.document import Document
 from reports.html import render_html
-from reports.pdf import render_pdf
+from reports.pdf import render_figures, render_pdf
 from reports.results import Evaluation
 from reports.run_folder import read_run_folder
+from reports.table_csv import table_csv
+from reports.table_latex import table_latex
+
+WRITTEN = frozenset({".svg", ".pdf", ".csv", ".tex"})
 
 
 def write_report(
@@ -24,7 +28,7 @@ def write_report(
     predictions: Predictions,
     formats: Sequence[Literal["html", "pdf"]] = ("html", "pdf"),
 ) -> tuple[Path, ...]:
-    """Write ``report.html``, ``report.pdf`` and ``figures/*.svg`` into a run folder.
+    """Write ``report.html``, ``report.pdf``, figures and tables into a run folder; see `write_document`.
 
     Parameters
     ----------
@@ -35,7 +39,7 @@ def write_report(
     predictions : Predictions
         The out-of-fold probabilities they were computed from.
     formats : sequence of {"html", "pdf"}
-        Which files to write; the figures are always written.
+        Which reports to write; figures and tables are always written.
 
     Returns
     -------
@@ -55,23 +59,27 @@ def write_report(
 
 
 def write_document(folder: Path, document: Document, formats: Sequence[Literal["html", "pdf"]]) -> tuple[Path, ...]:
-    """Write ``report.html``, ``report.pdf`` and ``figures/*.svg`` of any report into a folder.
+    """Write ``report.html``, ``report.pdf``, and every figure and table of any report as files of their own.
+
+    Figures are ``figures/NAME.svg`` and ``figures/NAME.pdf``, tables ``tables/NAME.csv``, and ``tables/NAME.tex`` those
+    that belong in a paper. All are of the same document, so that no number of one file differs from another's.
 
     Parameters
     ----------
     folder : Path
-        Made when missing; figures of an earlier report there are removed.
+        Made when missing; figures and tables of an earlier report there are removed.
     document : Document
         What to write.
     formats : sequence of {"html", "pdf"}
-        Which files; the figures are always written.
+        Which reports; figures and tables are always written.
 
     Returns
     -------
     tuple of Path
         The report files, in the order of `formats`.
     """
-    _write_figures(folder / "figures", document.figures())
+    _write_all(folder / "figures", figure_files(document))
+    _write_all(folder / "tables", table_files(document))
     written: list[Path] = []
     for form in formats:
         path = folder / f"report.{form}"
@@ -81,6 +89,20 @@ def write_document(folder: Path, document: Document, formats: Sequence[Literal["
             _write_bytes(path, render_pdf(document))
         written.append(path)
     return tuple(written)
+
+
+def figure_files(document: Document) -> dict[str, bytes]:
+    """Return the content of every file below ``figures`` by its name."""
+    pictures = {f"{figure.name}.svg": figure.svg.encode() for figure in document.figures()}
+    return pictures | {f"{name}.pdf": content for name, content in render_figures(document).items()}
+
+
+def table_files(document: Document) -> dict[str, bytes]:
+    """Return the content of every file below ``tables`` by its name."""
+    tables = document.tables()
+    return {f"{table.name}.csv": table_csv(table).encode() for table in tables} | {
+        f"{table.name}.tex": table_latex(table).encode() for table in tables if table.citable
+    }
 
 
 def refuse_other_content(folder: Path, *, marker: str) -> None:
@@ -103,12 +125,10 @@ def _write_bytes(path: Path, content: bytes) -> None:
     write_atomically(path, lambda partial: partial.write_bytes(content))
 
 
-def _write_figures(folder: Path, figures: Sequence[Figure]) -> None:
-    names = {figure.name for figure in figures}
-    assert len(names) == len(figures)
-    for figure in figures:
-        write_text(folder / f"{figure.name}.svg", figure.svg)
-    for old in folder.glob("*.svg"):
-        # A figure of an earlier report, say of a model that is gone, would pass for one of this report.
-        if old.stem not in names:
+def _write_all(folder: Path, files: Mapping[str, bytes]) -> None:
+    for name, content in files.items():
+        _write_bytes(folder / name, content)
+    for old in folder.glob("*"):
+        # What an earlier report left, say of a model that is gone, would pass for a part of this report.
+        if old.suffix in WRITTEN and old.name not in files:
             old.unlink()

@@ -15,6 +15,9 @@ FILES = (
     "predictions.csv",
     "report.html",
     "report.pdf",
+    "figures/roc.pdf",
+    "tables/leaderboard.csv",
+    "tables/leaderboard.tex",
     "predictor/manifest.json",
 )
 

@@ -25,16 +25,45 @@ function sortBy(table, heading) {
   announcement.textContent = `Sorted by ${heading.textContent}, ${falling ? "falling" : "rising"}`;
 }
 
-function quoted(text) {
+// The same as tables/NAME.csv beside the report: see table_csv.py.
+function guarded(text) {
   // A spreadsheet would run a cell that starts like a formula.
-  const safe = /^[=+@\t\r]/.test(text) ? `'${text}` : text;
-  return /[",\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+  return /^[=+\-@\t\r\n＝＋－＠]/.test(text) && !/^[+-]?\d+(\.\d+)?$/.test(text) ? `'${text}` : text;
+}
+
+function quoted(text) {
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+const behind = (cell) => new Map((cell.dataset.behind ?? "").split(";").filter(Boolean).map((part) => part.split(":")));
+const detail = (cell) => (cell.dataset.behind ? "" : cell.querySelector(".interval")?.textContent ?? "");
+
+function field(cell) {
+  const { key } = cell.dataset;
+  if (key === "n/a" && cell.title) return "";
+  return cell.dataset.number === undefined ? guarded(key) : key;
 }
 
 function asCsv(table) {
-  return [...table.rows]
-    .map((row) => [...row.cells].map((cell) => quoted(cell.dataset.key ?? cell.textContent)).join(","))
-    .join("\n");
+  const labels = [...table.tHead.rows[0].cells].map((heading) => heading.textContent);
+  const rows = [...table.tBodies[0].rows].map((row) => [...row.cells]);
+  const words = labels.map((_, place) => {
+    const cells = rows.map((row) => row[place]);
+    const found = new Set(cells.flatMap((cell) => [...behind(cell).keys()]));
+    return cells.some(detail) ? [...found, "detail"] : [...found];
+  });
+  const noted = rows.some((row) => row.some((cell) => cell.title));
+  const heading = labels.flatMap((label, place) => [label, ...words[place].map((word) => `${label} ${word}`)]);
+  const lines = rows.map((row) => {
+    const fields = row.flatMap((cell, place) => {
+      const numbers = behind(cell);
+      return [field(cell), ...words[place].map((word) => numbers.get(word) ?? (word === "detail" ? guarded(detail(cell)) : ""))];
+    });
+    const notes = row.map((cell, place) => (cell.title ? `${labels[place]}: ${cell.title}` : "")).filter(Boolean);
+    return noted ? [...fields, guarded(notes.join("; "))] : fields;
+  });
+  const first = noted ? [...heading.map(guarded), "notes"] : heading.map(guarded);
+  return [first, ...lines].map((line) => `${line.map(quoted).join(",")}\n`).join("");
 }
 
 for (const table of document.querySelectorAll("table")) {
@@ -72,6 +101,14 @@ const sizes = new ResizeObserver((entries) => {
   }
 });
 for (const part of document.querySelectorAll(".scroll")) sizes.observe(part);
+
+// On a wide screen the banner stays in view; what a link leads to must not end up under it.
+const banner = document.querySelector(".banner");
+if (banner) {
+  new ResizeObserver(() => {
+    document.documentElement.style.setProperty("--banner", `${banner.offsetHeight}px`);
+  }).observe(banner);
+}
 
 addEventListener("beforeprint", () => {
   for (const part of document.querySelectorAll("details")) part.open = true;
