@@ -201,6 +201,8 @@ class Recipe:
     """File name without ``.toml``."""
     description: str
     """One line."""
+    source: str
+    """Where the method comes from; empty for hamcv's own."""
     text: str
     """The TOML."""
 
@@ -211,8 +213,15 @@ def recipes() -> tuple[Recipe, ...]:
     for entry in files("hamcv").joinpath("recipes").iterdir():
         if entry.name.endswith(".toml"):
             text = entry.read_text(encoding="utf-8")
-            description = str(tomllib.loads(text)["description"])
-            found.append(Recipe(name=entry.name.removesuffix(".toml"), description=description, text=text))
+            table = tomllib.loads(text)
+            found.append(
+                Recipe(
+                    name=entry.name.removesuffix(".toml"),
+                    description=str(table["description"]),
+                    source=str(table.get("source", "")),
+                    text=text,
+                )
+            )
     return tuple(sorted(found, key=lambda recipe: (recipe.name != "default", recipe.name)))
 
 
@@ -240,7 +249,8 @@ def resolve(recipe: str, options: Mapping[str, Any], assignments: Sequence[str] 
     """
     name, table = _read_recipe(recipe)
     merged = _merge(_read_recipe("default")[1], table)
-    merged.pop("description", None)
+    for words in ("description", "source"):
+        merged.pop(words, None)
     merged.setdefault("recipe", name)
     changes = _changes(options, assignments)
     for key, value in changes.items():

@@ -144,9 +144,12 @@ def show_prepared(prepared: Prepared, console: Console) -> None:
 
 
 def show_recipes(found: Sequence[Recipe], console: Console) -> None:
-    """Print the recipes with one line each."""
+    """Print the recipes with one line each, and the source of those that are not hamcv's own."""
+    width = max(len(recipe.name) for recipe in found)
     for recipe in found:
-        console.print(f"{recipe.name:<10} {recipe.description}", markup=False, highlight=False, soft_wrap=True)
+        source = f" (after {recipe.source})" if recipe.source else ""
+        line = f"{recipe.name:<{width}}  {recipe.description}{source}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def show_doctor(console: Console) -> None:

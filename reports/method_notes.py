@@ -72,8 +72,8 @@ _FOLDS = (
     ),
     Paragraph(
         title="Early stopping.",
-        text="The epoch is chosen on an inner validation part of the training folds, itself grouped by lesion. The "
-        "held-out fold has no say in training or in choosing.",
+        text="The epoch is chosen on an inner validation part of the training folds, itself grouped by lesion (none is "
+        "chosen where training.monitor keeps the last). The held-out fold has no say in training or in choosing.",
     ),
 )
 

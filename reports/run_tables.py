@@ -203,8 +203,11 @@ def setting_text(value: Any) -> str:
     """Write a TOML value as words."""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} = {setting_text(part)}" for key, part in value.items())
     if isinstance(value, list):
-        return ", ".join(setting_text(part) for part in value) or "none"
+        between = "; " if any(isinstance(part, dict) for part in value) else ", "
+        return between.join(setting_text(part) for part in value) or "none"
     return str(value)
 
 

@@ -26,7 +26,7 @@ from cv_folds.splits import inner_split
 from cv_folds.training.backbones import bfloat16_pays, build_backbone, set_batch_norm_momentum
 from cv_folds.training.loop import Fitted, Means, fit
 from cv_folds.training.memory import keep_freed_memory
-from cv_folds.training.normalisation import choose_normalisation
+from cv_folds.training.normalisation import choose_normalisation, usual_normalisation
 from cv_folds.training.predict import predict_logits
 from cv_folds.training.store import open_store
 from cv_folds.training.view import ImageView
@@ -101,7 +101,8 @@ def trial(config: RunConfig, backbone: str, fold: int) -> dict[str, object]:
         positions = torch.from_numpy(np.array(rows))
         return ImageView(store, positions, torch.from_numpy(folds.labels.copy())[positions])
 
-    normalisation = choose_normalisation(settings, view(inner.train))
+    usual = usual_normalisation(backbone, pretrained=weights is not None)
+    normalisation = choose_normalisation(settings, view(inner.train), usual)
     start = time.perf_counter()
     fitted = fit(
         model,

@@ -34,8 +34,8 @@ from cv_folds.training.features import MOST_IMAGES
 from cv_folds.training.history import event_writer, write_history
 from cv_folds.training.loop import Fitted, Means, fit
 from cv_folds.training.memory import keep_freed_memory
-from cv_folds.training.normalisation import choose_normalisation
-from cv_folds.training.pixels import Normalisation
+from cv_folds.training.normalisation import choose_normalisation, usual_normalisation
+from cv_folds.training.pixels import IMAGENET, Normalisation
 from cv_folds.training.predict import Seen, evaluation_batch_size, predict_features, predict_logits
 from cv_folds.training.progress_file import progress_writer, remove_progress
 from cv_folds.training.record import (
@@ -214,7 +214,8 @@ def _train_and_predict(spec: JobSpec, device: torch.device, checkpoints: Checkpo
 
     split = inner_split(spec.folds, spec.fold, second=spec.second, parts=spec.settings.validation_parts, seed=spec.seed)
     train = view(split.train)
-    normalisation = choose_normalisation(spec.settings, train)
+    usual = usual_normalisation(spec.backbone, pretrained=spec.weights is not None)
+    normalisation = choose_normalisation(spec.settings, train, usual)
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=[device] if device.type == "cuda" else []))
         torch.manual_seed(_job_seed(spec))
@@ -330,7 +331,7 @@ def _write(spec: JobSpec, outcome: _Outcome) -> JobRecord:
         batch_size=spec.settings.batch_size,
         micro_batch=outcome.micro_batch,
         resumed=outcome.fitted.resumed,
-        normalisation=outcome.normalisation if spec.settings.normalisation == "data" else None,
+        normalisation=None if outcome.normalisation == IMAGENET else outcome.normalisation,
         peak_memory_mib=peak_memory_mib(),
         files={name: sha256(spec.folder / name) for name in files},
     )

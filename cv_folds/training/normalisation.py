@@ -6,8 +6,10 @@ import math
 
 import torch
 
+from cv_folds.training.backbone_names import is_timm
 from cv_folds.training.pixels import IMAGENET, Normalisation
 from cv_folds.training.settings import TrainingSettings
+from cv_folds.training.timm_backbones import own_normalisation
 from cv_folds.training.view import ImageView
 
 # Of a channel that is the same in all images, which cannot be divided by its deviation: one level of 255.
@@ -16,8 +18,10 @@ _LEAST_DEVIATION = 1 / 255
 _IMAGES_AT_A_TIME = 64
 
 
-def choose_normalisation(settings: TrainingSettings, train: ImageView) -> Normalisation:
-    """Return ImageNet's normalisation or that of the training images, as the settings say.
+def choose_normalisation(
+    settings: TrainingSettings, train: ImageView, usual: Normalisation = IMAGENET
+) -> Normalisation:
+    """Return the usual normalisation or that of the training images, as the settings say.
 
     Parameters
     ----------
@@ -25,8 +29,16 @@ def choose_normalisation(settings: TrainingSettings, train: ImageView) -> Normal
         ``normalisation`` decides.
     train : ImageView
         The images that the weights are fitted on; nothing else is seen.
+    usual : Normalisation
+        What ``imagenet`` stands for.
     """
-    return measure_normalisation(train) if settings.normalisation == "data" else IMAGENET
+    return measure_normalisation(train) if settings.normalisation == "data" else usual
+
+
+def usual_normalisation(backbone: str, *, pretrained: bool) -> Normalisation:
+    """Return what a backbone's ImageNet weights were trained with: for some of timm's another than ImageNet's own."""
+    own = own_normalisation(backbone) if pretrained and is_timm(backbone) else None
+    return own or IMAGENET
 
 
 def measure_normalisation(view: ImageView) -> Normalisation:

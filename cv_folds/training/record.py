@@ -78,7 +78,8 @@ class JobRecord(BaseModel):
     resumed: int
     """How often the training went on from a checkpoint."""
     normalisation: Normalisation | None = None
-    """Measured on the images that the weights were fitted on; only there when the settings ask for it."""
+    """Only there when it is not ImageNet's: measured on the images that the weights were fitted on, or that of the
+    starting weights."""
     peak_memory_mib: float
     """Largest resident memory of the process up to the end of the job."""
     files: dict[str, str]

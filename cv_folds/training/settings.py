@@ -153,8 +153,8 @@ class TrainingSettings(BaseModel):
     ema_decay: float = Field(default=0.0, ge=0, lt=1)
     """Decay a step of a moving average of the weights, which is kept where it validates better (0: no average)."""
     normalisation: Literal["imagenet", "data"] = "imagenet"
-    """Channel means and deviations that pixels are normalised by: ImageNet's, or those of the images that the weights
-    are fitted on, measured anew in every job."""
+    """Channel means and deviations that pixels are normalised by: those that the ImageNet weights were trained with, or
+    those of the images that the weights are fitted on, measured anew in every job."""
     validation_parts: int = Field(default=8, ge=2, le=100)
     """One part in this many of the training folds, by lesion, serves early stopping."""
     validation_spins: int = Field(default=0, ge=0, le=64)

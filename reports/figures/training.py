@@ -36,7 +36,7 @@ def training_figure(histories: Sequence[JobHistory], look: ModelLook) -> Figure:
             _fold_line(accuracy, job, job.validation_balanced_accuracy, look)
         loss.plot([], [], color=MUTED, linewidth=0.8, linestyle=(0, (3, 1.5)), label="training")
         loss.plot([], [], color=look.colour, linewidth=0.9, label="inner validation")
-        loss.plot([], [], color=look.colour, marker="o", markersize=4, linestyle="", label="chosen epoch")
+        loss.plot([], [], color=look.colour, marker="o", markersize=4, linestyle="", label="kept epoch")
         loss.legend(loc="best")
         loss.set_title("loss")
         accuracy.set_title("balanced accuracy, inner validation")
@@ -49,9 +49,9 @@ def training_figure(histories: Sequence[JobHistory], look: ModelLook) -> Figure:
     chosen = [f"fold {job.fold}: {job.details.best_epoch} of {job.details.epochs_run}" for job in histories]
     return Figure(
         name=file_name("training", backbone),
-        caption=f"Training of {backbone}: a line a fold. The dot marks the epoch whose weights were kept; it was "
-        "chosen on inner validation images, never on the held-out fold.",
-        alt=f"Training curves of {backbone}. Chosen epoch: {listing(chosen)}.",
+        caption=f"Training of {backbone}: a line a fold. The dot marks the epoch whose weights were kept; the "
+        "held-out fold had no say in that.",
+        alt=f"Training curves of {backbone}. Kept epoch: {listing(chosen)}.",
         svg=render(paint, height=2.1),
     )
 

@@ -17,6 +17,7 @@ from cv_folds.training.backbones import build_backbone, check_backbone, check_ba
 from cv_folds.training.features import tapped
 from cv_folds.training.freezing import choose_trained
 from cv_folds.training.jobs import run_job
+from cv_folds.training.pixels import Normalisation
 from cv_folds.training.preflight import try_backbone
 from cv_folds.training.settings import PhaseSettings, TrainingSettings
 from cv_folds.training.weights import WeightsFile, find_weights, load_weights
@@ -174,6 +175,24 @@ def test_efficientnetv2_b0_trains_for_an_epoch(tmp_path):
     assert spec.folder == spec.run / "jobs" / "timm-tf_efficientnetv2_b0" / "fold-1"
     assert json.loads((spec.folder / "job.json").read_text())["backbone"] == "timm:tf_efficientnetv2_b0"
     assert record.parameters == 5_862_547
+
+
+@with_timm
+@pytest.mark.parametrize(("pretrained", "kind"), [(True, "imagenet"), (False, "imagenet"), (True, "data")])
+def test_pixels_are_normalised_as_the_weights_expect(tmp_path, pretrained, kind):
+    name = "timm:test_resnet"
+    save_file(dict(build_backbone(name, 3, image_size=32).state_dict()), tmp_path / "timm-test_resnet.safetensors")
+    spec = job_spec(
+        tmp_path,
+        backbone=name,
+        weights=find_weights(str(tmp_path), name, download=False) if pretrained else None,
+        settings=TrainingSettings(image_size=32, epochs=1, batch_size=16, normalisation=kind),
+    )
+    record = run_job(spec)
+    if kind == "data":
+        assert record.normalisation not in (None, Normalisation(mean=(0.5,) * 3, std=(0.5,) * 3))
+    else:
+        assert record.normalisation == (Normalisation(mean=(0.5,) * 3, std=(0.5,) * 3) if pretrained else None)
 
 
 @with_timm
