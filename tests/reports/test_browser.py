@@ -27,7 +27,8 @@ HOSTILE = (
     "</style></title><b>&amp;",
 )
 
-# The contrast of every letter in the pictures, which axe does not look at, with the paper behind it.
+# The contrast of every letter in the pictures, which axe does not look at, with the paper behind it. Two colours are
+# kept for letters on coloured cells, which look the same on every page.
 FAINT_LETTERS = """() => {
   const parts = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map(Number);
   const light = (colour) => {
@@ -37,7 +38,7 @@ FAINT_LETTERS = """() => {
   };
   const paper = light(getComputedStyle(document.body).backgroundColor);
   return [...document.querySelectorAll("svg text")]
-    .filter((text) => !text.closest("figure").id.startsWith("confusion"))
+    .filter((text) => !["rgb(27, 31, 37)", "rgb(255, 255, 255)"].includes(getComputedStyle(text).fill))
     .map((text) => {
       const [high, low] = [light(getComputedStyle(text).fill), paper].sort((a, b) => b - a);
       return [text.closest("figure").id, text.textContent, (high + 0.05) / (low + 0.05)];
