@@ -35,7 +35,7 @@ COMPARED = "compared"
 
 WIDTH = 1100
 """Of the pictures of pages on screen, in pixels."""
-PAPER_DPI = 80
+PAPER_DPI = 75
 MOST_BYTES = 300_000
 COLOURS = (256, 128, 64, 32)
 """Of the palette, from the best to the smallest picture."""
@@ -73,13 +73,13 @@ PAGES = (
         name="report-pdf",
         report=PLAIN,
         showing=("Overall scores of every model on", "reliability of every model in"),
-        share=0.64,
+        share=0.97,
     ),
     Pages(
         name="compare-pdf",
         report=COMPARED,
         showing=("What a difference means", "Differences between runs, with"),
-        share=0.7,
+        share=0.97,
     ),
 )
 
@@ -210,6 +210,10 @@ def side_by_side(pdf: Path, numbers: Sequence[int], folder: Path, *, share: floa
 
 def shrunk(picture: Image.Image, target: Path) -> Path:
     """Write a picture with as many colours as keep it below the limit."""
+    # All of them where that is small enough: a palette shifts the colours of thin lines.
+    picture.save(target, optimize=True)
+    if target.stat().st_size <= MOST_BYTES:
+        return target
     for colours in COLOURS:
         picture.quantize(colours, dither=Image.Dither.NONE).save(target, optimize=True)
         if target.stat().st_size <= MOST_BYTES:
