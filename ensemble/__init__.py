@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ensemble.bundle import Bundle as Bundle
     from ensemble.bundle import read_bundle as read_bundle
-    from ensemble.bundle import write_bundle as write_bundle
+    from ensemble.bundle_writing import write_bundle as write_bundle
     from ensemble.combiners import COMBINERS as COMBINERS
     from ensemble.combiners import Combiner as Combiner
     from ensemble.crossfit import CrossFitted as CrossFitted
@@ -33,7 +33,7 @@ _HOMES = {
     "cross_fit": "crossfit",
     "fit_deployed": "deployed",
     "read_bundle": "bundle",
-    "write_bundle": "bundle",
+    "write_bundle": "bundle_writing",
 }
 
 

@@ -31,7 +31,7 @@ class CrossFitted:
     priors: Mapping[int, PriorShift]
     """Fold to the class shares that its rows were adjusted with, from labels of the other folds."""
     seconds: Mapping[str, float]
-    """Model name to the wall-clock time of its fits, those for `uncalibrated` left out."""
+    """Model name to the processor time of its fits, on one core; those for `uncalibrated` left out."""
 
 
 def cross_fit(

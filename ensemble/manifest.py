@@ -1,22 +1,27 @@
-"""What ``manifest.json`` of a bundle holds, schema 2."""
+"""What ``manifest.json`` of a bundle holds, schema 3."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cv_folds.training.pixels import Normalisation
 from ensemble.settings import CalibratorName, CombinerName, SetMethod
 
-SCHEMA = 2
+SCHEMA = 3
 """The schema that this version reads and writes."""
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
-_Channels = tuple[float, float, float]
-_Positive = Annotated[float, Field(gt=0)]
+_Channels: TypeAlias = tuple[float, float, float]
+_Positive: TypeAlias = Annotated[float, Field(gt=0)]
+_Checksum: TypeAlias = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+_PLAIN_NAME = re.compile(r"\w[\w.-]*")
+"""A file in the folder itself."""
 
 
 class Preprocessing(BaseModel):
@@ -52,8 +57,6 @@ class StoredGauge(BaseModel):
 
     file: str
     """Name of a file inside the bundle: the distribution of the features over training images."""
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    """Checksum of that file."""
     mean: float
     """Of the logarithms of the distances of images that the member had not seen."""
     deviation: float = Field(gt=0)
@@ -82,17 +85,15 @@ class Member(BaseModel):
     """The fold that it was trained without."""
     file: str
     """Name of the weights file inside the bundle."""
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    """Checksum of that file."""
     gauges: StoredGauges | None = None
     """From an image to its distance from the training images; null when the run did not store them."""
     normalisation: StoredNormalisation | None = None
     """Of its own training images; null for that of the preprocessing."""
 
-    def files(self) -> tuple[tuple[str, str], ...]:
-        """Return the name and the SHA-256 of each of its files."""
+    def files(self) -> tuple[str, ...]:
+        """Return the names of its files."""
         gauges = () if self.gauges is None else (self.gauges.features, self.gauges.appearance)
-        return tuple((stored.file, stored.sha256) for stored in (self, *gauges))
+        return tuple(stored.file for stored in (self, *gauges))
 
 
 class StoredCombiner(BaseModel):
@@ -209,8 +210,45 @@ class TrainingData(BaseModel):
     """Number of lesions."""
     demo: bool
     """True for the generated demo set, whose scores say nothing about patients."""
-    images_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
-    """Checksum of the list of training images in the bundle; None without the list."""
+
+
+class StoredScore(BaseModel):
+    """A score of what is deployed."""
+
+    model_config = _STRICT
+
+    name: str
+    """As in ``metrics.json``."""
+    title: str
+    """What it is called."""
+    value: float
+    """Point estimate."""
+    low: float | None
+    """Lower end of its 95 % interval; null when undefined."""
+    high: float | None
+    """Upper end of its 95 % interval; null when undefined."""
+
+
+class StoredHalf(BaseModel):
+    """That the weights are stored with half their digits, and what it changes."""
+
+    model_config = _STRICT
+
+    largest_difference: float = Field(ge=0)
+    """Between a probability with these weights and with the full ones."""
+    pictures: int = Field(ge=1)
+    """Made-up pictures that it was measured on."""
+
+
+class StoredOnnx(BaseModel):
+    """The whole ensemble as one ONNX file."""
+
+    model_config = _STRICT
+
+    file: str
+    """Its name inside the bundle."""
+    largest_difference: float = Field(ge=0)
+    """Between a probability of the file, by onnxruntime, and of the predictor, on random images."""
 
 
 class Manifest(BaseModel):
@@ -219,7 +257,7 @@ class Manifest(BaseModel):
     model_config = _STRICT
 
     # `schema` itself is taken by a method of pydantic's models.
-    schema_version: Literal[2] = Field(alias="schema")
+    schema_version: Literal[3] = Field(alias="schema")
     """Version of this form."""
     hamcv_version: str
     """The version that wrote the bundle."""
@@ -243,6 +281,16 @@ class Manifest(BaseModel):
     """From distance and spread to a warning; null in a bundle without limits for them."""
     training_data: TrainingData
     """What the members were trained on."""
+    scores: tuple[StoredScore, ...]
+    """Of what is deployed, on images that neither members nor combiner had seen."""
+    caution: str | None = None
+    """What a reader of the scores must know first."""
+    half: StoredHalf | None = None
+    """Null when the weights are stored as they were trained."""
+    onnx: StoredOnnx | None = None
+    """Null without such a file."""
+    files: dict[str, _Checksum]
+    """Name to SHA-256 of every file of the bundle but the manifest itself."""
 
     @property
     def n_folds(self) -> int:
@@ -268,15 +316,28 @@ class Manifest(BaseModel):
                 yield "decisions.costs", row
 
     @model_validator(mode="after")
+    def _files_of_the_folder(self) -> Manifest:
+        weights = [file for member in self.members for file in member.files()]
+        if len(set(weights)) < len(weights):
+            raise ValueError("a file is named twice")
+        named = [*weights, *([] if self.onnx is None else [self.onnx.file])]
+        for name in {*named, *self.files}:
+            if not _PLAIN_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} leads out of the folder; do not use this bundle")
+        for name in weights:
+            if not name.endswith(".safetensors"):
+                raise ValueError(f"{name!r} is no safetensors file; do not use this bundle")
+        if lacking := [name for name in named if name not in self.files]:
+            raise ValueError(f"no checksum of {', '.join(lacking)} among files")
+        return self
+
+    @model_validator(mode="after")
     def _complete(self) -> Manifest:
         if len(set(self.classes)) < len(self.classes):
             raise ValueError("a class is named twice")
         for name, values in self._by_class():
             if len(values) != len(self.classes):
                 raise ValueError(f"{name} holds {len(values)} values for {len(self.classes)} classes")
-        files = [file for member in self.members for file, _ in member.files()]
-        if len(set(files)) < len(files):
-            raise ValueError("a file is named twice")
         with_gauges = sum(member.gauges is not None for member in self.members)
         with_limit = self.outliers is not None and self.outliers.distance is not None
         if with_gauges != (len(self.members) if with_limit else 0):

@@ -135,7 +135,7 @@ class Members:
         path = self._bundle.path(member)
         network = load_network(
             path,
-            member.sha256,
+            self._bundle.manifest.files[member.file],
             backbone=member.backbone,
             n_classes=len(self._bundle.manifest.classes),
             image_size=self.image_size,
@@ -151,7 +151,8 @@ class Members:
 
     def _statistics(self, stored: StoredGauge) -> FeatureStatistics:
         path = self._bundle.folder / stored.file
-        return FeatureStatistics.of(read_weights(path, stored.sha256), str(path)).ready_on(self.device)
+        tensors = read_weights(path, self._bundle.manifest.files[stored.file])
+        return FeatureStatistics.of(tensors, str(path)).ready_on(self.device)
 
 
 @dataclass(frozen=True, kw_only=True)

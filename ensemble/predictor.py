@@ -15,7 +15,7 @@ from sklearn.utils import Tags
 from cv_folds.arrays import FloatArray, StrArray, frozen
 from cv_folds.errors import DataError, UsageError
 from cv_folds.images import ImageSource
-from ensemble.bundle import MANIFEST, Bundle, read_bundle
+from ensemble.bundle import Bundle, find_bundle, read_bundle
 from ensemble.device import resolve_device
 from ensemble.disagreement import spread_of, spread_within_folds, vote_entropy_of
 from ensemble.estimator_tags import classifier_tags
@@ -87,16 +87,7 @@ class EnsemblePredictor:
             When there is no such device, or a number of views is out of range.
         """
         target, seen = resolve_device(device), Views(turns=views, spins=spins, seed=seed)
-        path = Path(path)
-        if not path.is_dir():
-            raise DataError(f"{path}: no such folder; give a run folder or a bundle")
-        folder = path if (path / MANIFEST).is_file() else path / "predictor"
-        if not folder.is_dir():
-            raise DataError(
-                f"{path} is neither a bundle (no {MANIFEST}) nor a finished run (no predictor folder); finish the run "
-                "with `hamcv run`"
-            )
-        return cls(read_bundle(folder), target, views=seen)
+        return cls(read_bundle(find_bundle(Path(path))), target, views=seen)
 
     @property
     def classes_(self) -> StrArray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -11,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cv_folds.arrays import FloatArray, IntArray, frozen
 from cv_folds.errors import DataError
 from cv_folds.files import write_json
+from ensemble.crossfit import CrossFitted
 from ensemble.decisions import DecisionRules, RuleName
 from ensemble.predictions import Predictions
-from ensemble.priors import PriorShift
 from ensemble.settings import CalibratorName
 
 ENSEMBLE_FILE = "ensemble.json"
@@ -48,13 +47,16 @@ class EnsembleRecord(BaseModel):
     """Fold to its class shares."""
     costs: tuple[tuple[float, ...], ...] | None
     """Cost of each decision (column) for each true class (row); null without such a matrix."""
+    seconds: dict[str, float] = Field(default_factory=dict)
+    """Model name to the processor time, of one core, of the fits behind its scores; empty in a file of an earlier
+    version."""
 
     @classmethod
     def of(
         cls,
         classes: tuple[str, ...],
         calibration: CalibratorName,
-        priors: Mapping[int, PriorShift],
+        scored: CrossFitted,
         costs: FloatArray | None,
     ) -> EnsembleRecord:
         """Return the record of a run."""
@@ -63,9 +65,10 @@ class EnsembleRecord(BaseModel):
             calibration=calibration,
             priors={
                 fold: FoldPrior(shown=tuple(prior.shown.tolist()), natural=tuple(prior.natural.tolist()))
-                for fold, prior in priors.items()
+                for fold, prior in scored.priors.items()
             },
             costs=None if costs is None else tuple(tuple(row) for row in costs.tolist()),
+            seconds={name: round(seconds, 3) for name, seconds in scored.seconds.items()},
         )
 
     def write(self, path: Path) -> None:

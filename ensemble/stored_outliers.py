@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from cv_folds.files import sha256
 from ensemble.manifest import Manifest, StoredGauge, StoredLimit, StoredOutliers
 from ensemble.outliers import Limit, LogScale, MemberScales, OutlierRule
 
@@ -44,7 +43,7 @@ def read_outliers(manifest: Manifest) -> OutlierRule | None:
 
 def store_gauge(file: Path, scale: LogScale) -> StoredGauge:
     """Return the form of a distribution of features that lies in the bundle."""
-    return StoredGauge(file=file.name, sha256=sha256(file), mean=scale.mean, deviation=scale.deviation)
+    return StoredGauge(file=file.name, mean=scale.mean, deviation=scale.deviation)
 
 
 def _scale(stored: StoredGauge) -> LogScale:

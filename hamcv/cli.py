@@ -34,6 +34,7 @@ from hamcv.run import RunOptions, run
 from hamcv.screens import (
     show_demo_banner,
     show_doctor,
+    show_exported,
     show_fetched,
     show_folds,
     show_leaderboard,
@@ -316,6 +317,35 @@ def predict_command(
     if output is not None:
         show_written((output,), Console())
     answered.refuse_unanswered()
+
+
+@app.command("export")
+def export_command(
+    source: Annotated[Path, typer.Argument(metavar="RUN|BUNDLE", help="A run folder or a predictor bundle.")],
+    *,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="New or empty folder for the bundle.")],
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="Add the whole ensemble as one ONNX file; needs the extra hamcv[onnx].")
+    ] = False,
+    half: Annotated[bool, typer.Option("--half", help="Store the weights as float16: half the bytes.")] = False,
+    members: Annotated[
+        str,
+        typer.Option(
+            metavar="all|best", help="Every network, or those of the backbone with the least out-of-fold log-loss."
+        ),
+    ] = "all",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle in DIR.")] = False,
+) -> None:
+    """Write the predictor as a folder that stands alone, for `hamcv predict`, `hamcv evaluate` and Python.
+
+    Its README.md is the model card, its manifest.json has the SHA-256 of every file.
+    """
+    from hamcv.exporting import ExportOptions, export
+
+    exported = export(source, ExportOptions(out=out, members=members, half=half, onnx=onnx, overwrite=overwrite))
+    if exported.bundle.manifest.training_data.demo:
+        show_demo_banner(_stderr())
+    show_exported(exported, Console())
 
 
 @app.command("evaluate")

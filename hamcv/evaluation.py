@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from reports.measure_effects import measure_effects
 from reports.measure_subgroups import measure_subgroups
 from reports.nested import measure_nested
 from reports.repeats import spread_over_repeats
-from reports.results import Evaluation, Inflation, Nested, Repeats
+from reports.results import Estimate, Evaluation, Inflation, Nested, Repeats
 from reports.run_folder import RunRecord, read_record, refuse_failed_jobs
 from reports.set_coverage import measure_sets
 from reports.subgroups import Subgroups
@@ -159,6 +160,15 @@ def model_kinds(config: RunConfig) -> dict[str, ModelKind]:
     """Return the kind of every model that a run may hold."""
     kinds: dict[str, ModelKind] = dict.fromkeys(config.backbones, "backbone")
     return kinds | dict.fromkeys(COMBINERS, "ensemble")
+
+
+def stored_scores(path: Path, model: str) -> dict[str, Estimate] | None:
+    """Read the overall scores of a model from ``metrics.json``; None where they are not there or of another form."""
+    try:
+        overall = json.loads(path.read_text(encoding="utf-8"))["models"][model]["overall"]
+        return {metric: Estimate(**found) for metric, found in overall.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def report_run(run: Path, formats: Sequence[str]) -> tuple[Evaluation, tuple[Path, ...]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from cv_folds.errors import UsageError
 from cv_folds.files import write_json, write_text
 from ensemble import EnsemblePredictor
 from hamcv.config import RunConfig
-from hamcv.evaluation import METRICS_FILE, PREDICTIONS_FILE
+from hamcv.evaluation import METRICS_FILE, PREDICTIONS_FILE, stored_scores
 from hamcv.external_record import (
     ANSWERS_FILE,
     EVALUATION_FILE,
@@ -34,7 +33,7 @@ from hamcv.sources import open_dataset
 from hamcv.training_data import find_training_data, learned_from
 from reports.external import ExternalFacts, external_origin
 from reports.origin import build_origin_document
-from reports.results import Estimate, Evaluation
+from reports.results import Evaluation
 from reports.wording import plural
 from reports.write import refuse_other_content, write_document
 
@@ -206,17 +205,8 @@ def _facts(
         ),
         started=started,
         resamples=config.report.resamples,
-        own_scores=_own_scores(options.source / METRICS_FILE, manifest.combiner.name),
+        own_scores=stored_scores(options.source / METRICS_FILE, manifest.combiner.name),
     )
-
-
-def _own_scores(path: Path, ensemble: str) -> dict[str, Estimate] | None:
-    """Read the scores of the ensemble on the data of its run; None where they are not there or of another form."""
-    try:
-        overall = json.loads(path.read_text(encoding="utf-8"))["models"][ensemble]["overall"]
-        return {metric: Estimate(**found) for metric, found in overall.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
 
 
 def _name(source: Path) -> str:

@@ -17,7 +17,12 @@ from cv_folds.training.weights import official_file
 from hamcv.journal import device_name, versions
 from hamcv.sources import choose_data
 
-EXTRAS = {"dask": ("distributed", "--backend dask"), "ray": ("ray", "--backend ray"), "timm": ("timm", "timm:NAME")}
+EXTRAS = {
+    "dask": ("distributed", "--backend dask"),
+    "onnx": ("onnxruntime", "hamcv export --onnx"),
+    "ray": ("ray", "--backend ray"),
+    "timm": ("timm", "timm:NAME"),
+}
 """Extra to its package, and what needs it."""
 
 

@@ -15,6 +15,7 @@ from cv_folds.scheduling.engine import Engine
 from cv_folds.splits import Folds
 from hamcv.arms import jobs_of, jobs_of_pairs
 from hamcv.config import Recipe, RunConfig
+from hamcv.exporting import Exported
 from hamcv.fetching import FetchedSet
 from hamcv.health import examine
 from hamcv.job import Prepared
@@ -78,6 +79,27 @@ def show_notes(notes: Sequence[str], console: Console) -> None:
     """Print what everyone who uses the data should be told."""
     for note in notes:
         console.print(f"note: {note}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+def show_exported(exported: Exported, console: Console) -> None:
+    """Print what is in a bundle, what it costs in exactness, and where it is."""
+    manifest, best = exported.bundle.manifest, exported.best
+    lines = [f"{len(manifest.members)} networks of {', '.join(manifest.combiner.backbones)}"]
+    if best is not None:
+        lines[0] += f", of {best.among} backbones that with the least out-of-fold log-loss ({best.log_loss:.4f})"
+    if manifest.half is not None:
+        lines.append(
+            f"weights in float16: no probability of {manifest.half.pictures} made-up pictures differs by more than "
+            f"{manifest.half.largest_difference:.1e}"
+        )
+    if manifest.onnx is not None:
+        lines.append(
+            f"{manifest.onnx.file}: no probability of random images differs from the predictor's by more than "
+            f"{manifest.onnx.largest_difference:.1e}"
+        )
+    lines.append(f"wrote {exported.bundle.folder} ({exported.n_bytes / 1e6:.1f} MB)")
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def show_fetched(sets: Sequence[FetchedSet], console: Console) -> None:

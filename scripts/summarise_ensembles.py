@@ -12,14 +12,18 @@ from pathlib import Path
 from typing import Any
 
 CALIBRATION = ("log_loss", "brier", "ece")
+NESTED = ("log_loss", "macro_auc")
 DECISIONS = ("accuracy", "balanced_accuracy", "macro_f1")
 
 
 def main() -> None:
-    """Read ``metrics.json`` and print the tables."""
+    """Read ``metrics.json`` and ``ensemble.json`` and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
-    metrics = json.loads((parser.parse_args().run / "metrics.json").read_text(encoding="utf-8"))
+    run = parser.parse_args().run
+    metrics, ensemble = (
+        json.loads((run / name).read_text(encoding="utf-8")) for name in ("metrics.json", "ensemble.json")
+    )
     print("## Before and after prior and calibration\n")
     table(
         ("model", *(f"{metric} {when}" for metric in CALIBRATION for when in ("before", "after"))),
@@ -49,6 +53,21 @@ def main() -> None:
                     *(cell(scores["per_class"][name]) for name in metrics["classes"]),
                 )
                 for method, scores in sets["methods"].items()
+            ),
+        )
+    if ensemble.get("seconds"):
+        print("\n## Processor time of the fits behind the scores\n")
+        table(
+            ("model", "seconds of one core"), ((model, f"{spent:.2f}") for model, spent in ensemble["seconds"].items())
+        )
+    if (nested := metrics.get("nested")) is not None:
+        print("\n## Usual and nested estimate\n")
+        sides = ("usual", "nested", "difference")
+        table(
+            ("model", *(f"{metric}, {side}" for metric in NESTED for side in sides)),
+            (
+                (model, *(cell(scores[metric][side]) for metric in NESTED for side in sides))
+                for model, scores in nested.items()
             ),
         )
     print(f"\n{metrics['best']['sentence']}")

@@ -99,7 +99,7 @@ def _graph_of(bundle: Bundle) -> EnsembleGraph:
     def network(member: Member) -> nn.Module:
         loaded = load_network(
             bundle.path(member),
-            member.sha256,
+            manifest.files[member.file],
             backbone=member.backbone,
             n_classes=len(manifest.classes),
             image_size=manifest.preprocessing.image_size,

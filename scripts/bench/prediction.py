@@ -83,7 +83,7 @@ def random_bundle(folder: Path, *, backbones: Sequence[str], n_folds: int, image
         preprocessing=Preprocessing(decoder=DECODER, image_size=image_size, mean=IMAGENET.mean, std=IMAGENET.std),
         deployed=fit_deployed(oof, cross_fit(oof, settings, power=0.0), settings, power=0.0),
         training_data=TrainingData(name="none", fingerprint="0" * 64, n_images=1, n_lesions=1, demo=True),
-        scores={},
+        scores=(),
         member_files=files,
     )
     return folder

@@ -10,11 +10,10 @@ from ensemble_samples import BACKBONES, SIZE, synthetic_oof, tiny_backbone, writ
 from cv_folds.images import DECODER
 from cv_folds.out_of_fold import OutOfFold
 from cv_folds.training.pixels import IMAGENET
-from ensemble.bundle import write_bundle
+from ensemble.bundle_writing import write_bundle
 from ensemble.crossfit import cross_fit
 from ensemble.deployed import Deployed, fit_deployed
-from ensemble.manifest import Preprocessing, TrainingData
-from ensemble.model_card import CardScore
+from ensemble.manifest import Preprocessing, StoredScore, TrainingData
 from ensemble.settings import EnsembleSettings
 
 
@@ -36,7 +35,7 @@ def make_bundle(tmp_path: Path, deployed: Deployed) -> Callable[..., Path]:
             "preprocessing": Preprocessing(decoder=DECODER, image_size=SIZE, mean=IMAGENET.mean, std=IMAGENET.std),
             "deployed": deployed,
             "training_data": TrainingData(name="demo", fingerprint="ab" * 32, n_images=9, n_lesions=5, demo=True),
-            "scores": [CardScore(name="macro_f1", title="Macro F1", value=0.5, low=0.4, high=0.6)],
+            "scores": [StoredScore(name="macro_f1", title="Macro F1", value=0.5, low=0.4, high=0.6)],
         } | changed
         if "member_files" not in arguments:
             arguments["member_files"] = write_members(tmp_path / f"weights-{folder.name}")

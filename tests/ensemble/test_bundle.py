@@ -14,7 +14,8 @@ from cv_folds.arrays import frozen
 from cv_folds.errors import DataError, UsageError
 from cv_folds.files import sha256
 from cv_folds.training_images import TrainingImages
-from ensemble.bundle import read_bundle, write_bundle
+from ensemble.bundle import read_bundle
+from ensemble.bundle_writing import write_bundle
 from ensemble.calibration.registry import CALIBRATORS
 from ensemble.crossfit import cross_fit
 from ensemble.deployed import fit_deployed
@@ -50,7 +51,7 @@ def test_round_trip(bundle, deployed):
 
 def test_manifest_has_the_documented_form(bundle):
     content = json.loads((bundle / "manifest.json").read_text())
-    assert content["schema"] == 2
+    assert content["schema"] == 3
     assert {key: sorted(value) for key, value in content.items() if isinstance(value, dict)} == {
         "preprocessing": ["decoder", "image_size", "mean", "std"],
         "prior": ["natural", "shown"],
@@ -58,10 +59,10 @@ def test_manifest_has_the_documented_form(bundle):
         "calibrator": ["name", "parameters"],
         "decisions": ["costs", "natural"],
         "prediction_set": ["coverage", "method", "thresholds"],
-        "training_data": ["demo", "fingerprint", "images_sha256", "n_images", "n_lesions", "name"],
+        "training_data": ["demo", "fingerprint", "n_images", "n_lesions", "name"],
+        "files": sorted(["README.md", *(member["file"] for member in content["members"])]),
     }
-    for member in content["members"]:
-        assert member["sha256"] == sha256(bundle / member["file"])
+    assert content["files"] == {name: sha256(bundle / name) for name in content["files"]}
 
 
 def test_the_list_of_training_images_travels_and_is_verified(tmp_path, make_bundle):
@@ -111,7 +112,6 @@ def test_writing_again_replaces_the_bundle_and_leaves_nothing_beside(tmp_path, m
     (folder / "old.txt").write_text("from before")
     make_bundle(folder, member_files=files, hamcv_version="0.2.0")
     assert read_bundle(folder).manifest.hamcv_version == "0.2.0"
-    assert not (folder / "old.txt").exists()
     assert [path.name for path in folder.parent.iterdir()] == ["bundle"]
 
 
@@ -152,6 +152,20 @@ def test_a_flipped_bit_is_found(bundle, position):
         read_bundle(bundle)
 
 
+def test_a_changed_model_card_is_found(bundle):
+    (bundle / "README.md").write_text((bundle / "README.md").read_text().replace("0.5000", "0.9000"))
+    with pytest.raises(DataError, match=r"README\.md is damaged"):
+        read_bundle(bundle)
+
+
+@pytest.mark.parametrize("name", ["note.txt", "more/note.txt", ".hidden", "tiny_wide-fold-9.safetensors"])
+def test_a_file_that_the_manifest_does_not_list_is_refused_by_name(bundle, name):
+    (bundle / name).parent.mkdir(exist_ok=True)
+    (bundle / name).write_text("from elsewhere")
+    with pytest.raises(DataError, match=rf"does not list; remove these:\n(.*\n)?.*{name.split('/')[-1]}"):
+        read_bundle(bundle)
+
+
 def test_a_missing_member_is_found(bundle):
     (bundle / MEMBER).unlink()
     with pytest.raises(DataError, match=rf"{MEMBER} is missing"):
@@ -167,16 +181,16 @@ def test_files_that_may_run_code_are_refused(bundle, name):
 
 
 def test_a_newer_schema_names_the_version_to_install(bundle):
-    rewrite(bundle, "schema", to=3)
+    rewrite(bundle, "schema", to=4)
     rewrite(bundle, "hamcv_version", to="3.4.5")
     rewrite(bundle, "invented", to="later")
-    with pytest.raises(DataError, match=r"schema 3 is newer than this version reads \(2\); install hamcv 3\.4\.5"):
+    with pytest.raises(DataError, match=r"schema 4 is newer than this version reads \(3\); install hamcv 3\.4\.5"):
         read_bundle(bundle)
 
 
 def test_an_older_schema_is_refused_with_the_mend(bundle):
-    rewrite(bundle, "schema", to=1)
-    with pytest.raises(DataError, match=r"schema 1 is older.*run `hamcv ensemble RUN` again"):
+    rewrite(bundle, "schema", to=2)
+    with pytest.raises(DataError, match=r"schema 2 is older.*run `hamcv ensemble RUN` again"):
         read_bundle(bundle)
 
 
@@ -240,8 +254,12 @@ def test_a_bundle_may_itself_be_reached_by_a_link(bundle, tmp_path):
         (("members", 0, "fold"), 7, "one member for every fold"),
         (("members", 0, "file"), MEMBER, "a file is named twice"),
         (("members", 0, "file"), "README.md", "no safetensors file"),
-        (("members", 0, "sha256"), "0" * 64, "is damaged"),
-        (("members", 0, "sha256"), "short", "sha256"),
+        (("members", 0, "file"), "other.safetensors", r"no checksum of other\.safetensors"),
+        (("files", MEMBER), "0" * 64, "is damaged"),
+        (("files", MEMBER), "short", r"files\.tiny_wide-fold-1"),
+        (("files", "../x"), "0" * 64, "leads out of the folder"),
+        (("files", "more.txt"), "0" * 64, r"more\.txt is missing"),
+        (("onnx",), {"file": "e.onnx", "largest_difference": 0.0}, r"no checksum of e\.onnx"),
         (("members", 0, "backbone"), "../x", "backbone"),
         (("combiner", "name"), "boost", "combiner.name"),
         (("combiner", "backbones"), ["tiny_wide"], "one member for every fold"),
@@ -280,7 +298,7 @@ def test_write_bundle_gives_back_what_reading_gives(tmp_path, make_bundle, deplo
         preprocessing=manifest.preprocessing,
         deployed=deployed,
         training_data=manifest.training_data,
-        scores=(),
+        scores=manifest.scores,
         member_files=files,
     )
     assert written.manifest == read_bundle(tmp_path / "two").manifest == manifest

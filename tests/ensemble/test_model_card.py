@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,16 +11,16 @@ import yaml
 
 from ensemble.bundle import read_bundle
 from ensemble.front_matter import front_matter
-from ensemble.manifest import Manifest, TrainingData
-from ensemble.model_card import CardScore, model_card
+from ensemble.manifest import Manifest, StoredScore, TrainingData
+from ensemble.model_card import model_card
 
 ODD_TEXT = (
     "", "no", "1.5", "2026-01-01", "a: b", "- x", "# c", "it's", '"q"', "\\", "---", "...", "a\nb\n---\nc", "\t",
     "\x00\x07\x7f", "\x85\u2028\ufeff", "é 病変 😀", "{{x}}", "&a *b !c", "null", "~",
 )  # fmt: skip
 SCORES = (
-    CardScore(name="macro_f1", title="Macro F1", value=0.7123456789012345, low=0.6912345, high=0.7312345),
-    CardScore(name="log_loss", title="Log-loss", value=1e-05, low=None, high=None),
+    StoredScore(name="macro_f1", title="Macro F1", value=0.7123456789012345, low=0.6912345, high=0.7312345),
+    StoredScore(name="log_loss", title="Log-loss", value=1e-05, low=None, high=None),
 )
 
 
@@ -28,6 +28,10 @@ SCORES = (
 def manifest(bundle: Any) -> Manifest:
     real = TrainingData(name='ham: "10000"', fingerprint="cd", n_images=10015, n_lesions=7470, demo=False)
     return read_bundle(bundle).manifest.model_copy(update={"training_data": real})
+
+
+def card_of(manifest: Manifest, scores: Sequence[StoredScore] = SCORES, caution: str | None = None) -> str:
+    return model_card(manifest.model_copy(update={"scores": tuple(scores), "caution": caution}))
 
 
 def head_of(card: str) -> dict[str, Any]:
@@ -65,7 +69,7 @@ def test_any_number_comes_back_as_itself() -> None:
 
 
 def test_the_index_has_the_scores_to_the_digit(manifest: Manifest) -> None:
-    head = head_of(model_card(manifest, SCORES))
+    head = head_of(card_of(manifest))
     assert head["library_name"] == "hamcv"
     assert head["pipeline_tag"] == "image-classification"
     assert {"skin-lesion", "ensemble", "tiny_wide", "tiny_thin"} <= set(head["tags"])
@@ -86,17 +90,17 @@ def test_the_index_has_the_scores_to_the_digit(manifest: Manifest) -> None:
 
 def test_scores_of_a_test_part_are_called_so(manifest: Manifest) -> None:
     held_out = manifest.model_copy(update={"members": manifest.members[: len(manifest.combiner.backbones)]})
-    (model,) = head_of(model_card(held_out, SCORES))["model-index"]
+    (model,) = head_of(card_of(held_out))["model-index"]
     assert "test part of a fixed division by lesion" in model["results"][0]["metrics"][0]["name"]
 
 
 def test_nothing_is_claimed_for_demo_data_for_leaking_folds_or_without_scores(manifest: Manifest) -> None:
     demo = manifest.model_copy(update={"training_data": manifest.training_data.model_copy(update={"demo": True})})
-    for card in (model_card(demo, SCORES), model_card(manifest, SCORES, "Folds leak."), model_card(manifest, ())):
+    for card in (card_of(demo), card_of(manifest, SCORES, "Folds leak."), card_of(manifest, ())):
         assert "model-index" not in head_of(card)
         assert "0.7123456789012345" not in card
-    assert "demo-data" in head_of(model_card(demo, SCORES))["tags"]
-    assert "> **Caution.** Folds leak." in model_card(manifest, SCORES, "Folds leak.")
+    assert "demo-data" in head_of(card_of(demo))["tags"]
+    assert "> **Caution.** Folds leak." in card_of(manifest, SCORES, "Folds leak.")
 
 
 def test_the_text_tells_what_matters(bundle: Any, manifest: Manifest) -> None:
@@ -105,6 +109,6 @@ def test_the_text_tells_what_matters(bundle: Any, manifest: Manifest) -> None:
         assert part in text
     assert "| Macro F1 | 0.5000 | 0.4000 to 0.6000 |" in text
     assert "not a medical device" in text
-    assert "Demo" not in model_card(manifest, SCORES)
-    assert "None were stored." in model_card(manifest, ())
-    assert "| Macro F1 | 0.5000 |  |" in model_card(manifest, [replace(SCORES[0], value=0.5, low=None)])
+    assert "Demo" not in card_of(manifest)
+    assert "None were stored." in card_of(manifest, ())
+    assert "| Macro F1 | 0.5000 |  |" in card_of(manifest, [SCORES[0].model_copy(update={"value": 0.5, "low": None})])

@@ -34,6 +34,7 @@ SURFACE = {
         "--data", "--out", "--format", "--classes", "--training-data", "--own-ids", "--device", "--set", "--tta",
         "--spins",
     },
+    "export": {"--out", "--onnx", "--half", "--members", "--overwrite"},
     "predict": {"--output", "--device", "--tta", "--spins"},
     "compare": {
         "--out", "--models", "--unpaired", "--allow-different", "--format", "--malignant", "--resamples", "--seed",
@@ -104,6 +105,8 @@ def test_help_goes_to_stdout(hamcv: Hamcv, arguments: tuple[str, ...]) -> None:
         (("compare", "a", "b", "--out", "out", "--format", "docx"), 2, ["--format docx", "html, pdf"]),
         (("compare", "a", "b", "--out", "out", "--allow-different", "labels"), 2, ["labels", "folds and files"]),
         (("predict", "nowhere", "image.jpg"), 3, ["nowhere"]),
+        (("export", "nowhere", "--out", "bundle"), 3, ["nowhere"]),
+        (("export", "nowhere", "--out", "bundle", "--members", "few"), 2, ["--members few", "all or best"]),
         (("recipes", "show", "nope"), 2, ["default"]),
     ],
 )  # fmt: skip

@@ -262,7 +262,7 @@ def test_a_bundle_without_the_list_needs_the_images(
 ) -> None:
     old = Path(shutil.copytree(bundle, tmp_path / "old"))
     manifest = json.loads((old / "manifest.json").read_text())
-    del manifest["training_data"]["images_sha256"]
+    del manifest["files"]["training_images.csv"]
     (old / "manifest.json").write_text(json.dumps(manifest))
     (old / "training_images.csv").unlink()
     off = ("--set", "audit.near_duplicates=false")
