@@ -28,7 +28,7 @@ def spread_of(logits: FloatArray) -> FloatArray:
     of uncertainty in Bayesian deep learning", ICML 2018). It is also the mean Kullback-Leibler divergence from
     a member to the mean, the disagreement of Lakshminarayanan, Pritzel & Blundell (NeurIPS 2017).
     """
-    return _mutual_information(_all_members(logits))
+    return mutual_information(_all_members(logits))
 
 
 def spread_within_folds(logits: FloatArray) -> FloatArray:
@@ -47,7 +47,7 @@ def spread_within_folds(logits: FloatArray) -> FloatArray:
     """
     members = _members(logits)
     spread: FloatArray = np.stack(
-        [_mutual_information(members[:, fold]) for fold in range(members.shape[1])], axis=1
+        [mutual_information(members[:, fold]) for fold in range(members.shape[1])], axis=1
     ).mean(axis=1)
     return spread
 
@@ -90,8 +90,8 @@ def _all_members(logits: FloatArray) -> FloatArray:
     return members.reshape(len(members), members.shape[1] * members.shape[2], members.shape[3])
 
 
-def _mutual_information(members: FloatArray) -> FloatArray:
-    """Return the (n,) mutual information from (n, n_members, n_classes) probabilities."""
+def mutual_information(members: FloatArray) -> FloatArray:
+    """Return the (n,) mutual information in nats from (n, n_members, n_classes) probabilities, as `spread_of` does."""
     gap = entr(members.mean(axis=1)).sum(axis=-1) - entr(members).sum(axis=-1).mean(axis=1)
     # Rounding can leave a tiny negative rest where all members agree.
     information: FloatArray = np.maximum(gap, 0.0)

@@ -237,11 +237,20 @@ def job_command(
 def report_command(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     formats: Annotated[str, typer.Option("--format", metavar="html,pdf", help="What to write.")] = "html,pdf",
+    gallery: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            max=100,
+            help="Draw N errors and N disagreements again, from images and weights; 0 shows none.",
+        ),
+    ] = None,
 ) -> None:
     """Score the stored predictions of a run and write its reports again, without training."""
     from hamcv.evaluation import report_run
 
-    evaluation, files = report_run(run_folder, [name.strip() for name in formats.split(",")])
+    evaluation, files = report_run(run_folder, [name.strip() for name in formats.split(",")], gallery=gallery)
     show_leaderboard(evaluation, Console())
     show_written(files, Console())
 

@@ -21,6 +21,7 @@ from ensemble.predictions import ModelKind, Predictions
 from ensemble.record import ENSEMBLE_FILE, EnsembleRecord
 from hamcv.arms import arms_of
 from hamcv.config import RunConfig, read_config
+from hamcv.gallery import redraw_gallery
 from hamcv.run_folder import CONFIG_FILE, hold
 from reports.attributes import attributes_of
 from reports.effects import Effects
@@ -171,7 +172,7 @@ def stored_scores(path: Path, model: str) -> dict[str, Estimate] | None:
         return None
 
 
-def report_run(run: Path, formats: Sequence[str]) -> tuple[Evaluation, tuple[Path, ...]]:
+def report_run(run: Path, formats: Sequence[str], *, gallery: int | None = None) -> tuple[Evaluation, tuple[Path, ...]]:
     """Score and report a finished run again.
 
     Parameters
@@ -180,13 +181,16 @@ def report_run(run: Path, formats: Sequence[str]) -> tuple[Evaluation, tuple[Pat
         A run folder.
     formats : sequence of str
         Any of ``html`` and ``pdf``.
+    gallery : int, optional
+        Draw the gallery again, which needs the images and the weights, with at most so many images of either kind; 0
+        removes it. Without it, what was drawn is shown.
 
     Raises
     ------
     UsageError
         When `run` is no run folder or a format is unknown.
     DataError
-        When a file of the run is missing or damaged.
+        When a file of the run is missing or damaged, or the images for a gallery are not at hand.
     """
     for name in formats:
         if name not in FORMATS:
@@ -199,5 +203,7 @@ def report_run(run: Path, formats: Sequence[str]) -> tuple[Evaluation, tuple[Pat
         record = read_record(run / "run.json", RunRecord)
         refuse_failed_jobs(run, record)
         predictions, evaluation = score(run, config, demo=record.data.demo)
+        if gallery is not None:
+            redraw_gallery(run, config, record.data, predictions, gallery)
         reports = write_report(run, evaluation=evaluation, predictions=predictions, formats=chosen)
     return evaluation, (run / METRICS_FILE, *reports)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import platform
 import subprocess
 import time
@@ -20,9 +21,24 @@ from cv_folds.data.dataset import LesionDataset
 from cv_folds.files import write_json
 from cv_folds.leakage import Leakage
 from cv_folds.scheduling.outcome import JobOutcome
+from cv_folds.scheduling.threads import cpu_cores
 from hamcv.config import RunConfig
 
-PACKAGES = ("torch", "torchvision", "scikit-learn", "imbalanced-learn", "numpy", "pandas", "pillow", "typst")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "scikit-learn",
+    "imbalanced-learn",
+    "scipy",
+    "numpy",
+    "pandas",
+    "pillow",
+    "opencv-python-headless",
+    "safetensors",
+    "joblib",
+    "matplotlib",
+    "typst",
+)
 
 
 class RunJournal:
@@ -42,6 +58,8 @@ class RunJournal:
         ``cpu``, ``cuda`` or ``cuda:N``.
     threads : int
         CPU threads of each job.
+    side_by_side : int
+        Most jobs at a time.
     place : str or None
         Where the jobs run, when it is not this machine.
     leakage : Leakage or None
@@ -56,6 +74,7 @@ class RunJournal:
         *,
         device: str,
         threads: int,
+        side_by_side: int,
         place: str | None = None,
         leakage: Leakage | None = None,
     ) -> None:
@@ -67,9 +86,16 @@ class RunJournal:
             "protocol": config.protocol,
             "started": _now(),
             "finished": None,
-            "versions": versions(),
+            "versions": versions() | _cuda_version(device),
             "platform": platform.platform(),
-            "device": {"kind": torch.device(device).type, "name": place or device_name(device), "threads": threads},
+            "device": {
+                "kind": torch.device(device).type,
+                "name": place or device_name(device),
+                "threads": threads,
+                "side_by_side": side_by_side,
+                # The machines of a cluster are not this one.
+                **({} if place else _machine(device)),
+            },
             "git_revision": git_revision(),
             "data": {
                 "name": dataset.name,
@@ -160,6 +186,21 @@ def device_name(device: str) -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def _machine(device: str) -> dict[str, float]:
+    """Return cores and memory of this machine, and the memory of its GPU when that is used."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    found = {"cores": cpu_cores(), "memory_mib": round(memory / 2**20, 1)}
+    if torch.device(device).type == "cuda":
+        found["gpu_memory_mib"] = round(torch.cuda.get_device_properties(device).total_memory / 2**20, 1)
+    return found
+
+
+def _cuda_version(device: str) -> dict[str, str]:
+    if torch.device(device).type != "cuda":
+        return {}
+    return {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}
 
 
 def git_revision() -> str | None:

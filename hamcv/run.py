@@ -16,6 +16,7 @@ from ensemble.manifest import TrainingData
 from hamcv.arms import jobs_of, pairs_left_out
 from hamcv.combining import combine
 from hamcv.config import RunConfig
+from hamcv.gallery import draw_gallery
 from hamcv.job import refuse_changed_folds, write_folds
 from hamcv.journal import RunJournal
 from hamcv.log import LOGGER, logging_to
@@ -138,6 +139,7 @@ def run(config: RunConfig, options: RunOptions, console: Console) -> RunResult:
                 found.dataset,
                 device=engine.device,
                 threads=engine.threads,
+                side_by_side=engine.side_by_side,
                 place=engine.place,
                 leakage=measure_leakage(found.main.groups, found.main.folds),
             )
@@ -181,6 +183,10 @@ def _stages(
     combined = combine(options.out, config, found.divisions, data, stage=journal.stage)
     for note in combined.notes:
         LOGGER.warning(f"note: {note}")
+    with journal.stage("gallery"):
+        # The devices of a cluster are elsewhere.
+        device = engine.device if engine.place is None else "cpu"
+        draw_gallery(options.out, config, dataset, combined.predictions, device)
     # Before the report, which prints when the run ended.
     journal.finish()
     with journal.stage("report"):

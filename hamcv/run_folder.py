@@ -21,7 +21,7 @@ COMBINED_ANEW = "ensemble."
 
 _FIRST_JOB_BYTE = 2**20
 
-CHANGEABLE = frozenset({"nested"})
+CHANGEABLE = frozenset({"nested", "report.gallery"})
 """Settings that a run may be resumed with other values of: they change what is added to it, and no job of it."""
 
 

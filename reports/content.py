@@ -9,6 +9,7 @@ import numpy as np
 from cv_folds.errors import DataError
 from ensemble.predictions import Predictions
 from reports import method_notes, nested_tables, protocol_tables, run_tables, score_sections, summary
+from reports.checklist_section import checklist_section
 from reports.curves import compute_curves
 from reports.decision_section import decision_curves
 from reports.diversity_section import diversity_section
@@ -16,10 +17,14 @@ from reports.document import Block, Bullets, Document, Figure, Group, Notice, Pa
 from reports.figures.fold_spread import SPREAD_METRICS
 from reports.figures.style import model_looks
 from reports.figures.training import training_figure
+from reports.gallery_section import gallery_section
+from reports.methods_section import methods_section
 from reports.protocol_tables import repeat_values
 from reports.results import Evaluation, Inflation, Nested, Repeats
 from reports.risk_section import risk_and_coverage
 from reports.run_folder import RunFolder
+from reports.run_page import run_section
+from reports.study import Study
 from reports.subgroup_section import subgroup_section
 from reports.verdict import run_verdict
 from reports.wording import metric_label, plural
@@ -55,6 +60,7 @@ def build_document(folder: RunFolder, evaluation: Evaluation, predictions: Predi
     curves = compute_curves(predictions)
     looks = model_looks(predictions.kinds)
     lead = summary.lead_model(evaluation)
+    study = Study.of(folder, evaluation)
     sections = (
         _summary(folder, evaluation, predictions),
         *((_inflation(evaluation.inflation, lead),) if evaluation.inflation is not None else ()),
@@ -73,8 +79,10 @@ def build_document(folder: RunFolder, evaluation: Evaluation, predictions: Predi
         score_sections.decisions(evaluation),
         decision_curves(evaluation, looks, lead),
         risk_and_coverage(evaluation, looks, lead),
+        gallery_section(study, predictions),
         _training(folder, looks),
-        _run(folder),
+        run_section(folder),
+        methods_section(study),
         Section(
             name="method",
             title="Method and limits",
@@ -94,7 +102,7 @@ def build_document(folder: RunFolder, evaluation: Evaluation, predictions: Predi
         subtitle=f"{folder.name}: {folder.record.data.name}, {_division(folder)}",
         banner=summary.banner(evaluation, folder),
         date=folder.record.finished or folder.record.started,
-        sections=tuple(section for section in sections if section.blocks),
+        sections=(*(section for section in sections if section.blocks), checklist_section(study, sections)),
     )
 
 
@@ -189,16 +197,6 @@ def _training(folder: RunFolder, looks: score_sections.Looks) -> Section:
         for backbone in backbones
     ]
     return Section(name="training", title="Training curves", blocks=tuple(figures))
-
-
-def _run(folder: RunFolder) -> Section:
-    blocks: list[Block] = []
-    blocks.append(run_tables.run_facts(folder))
-    if folder.histories:
-        blocks.append(Group(title="Jobs", blocks=(run_tables.job_table(folder),)))
-    blocks.append(Group(title="Settings", blocks=(run_tables.settings_table(folder),)))
-    blocks.append(Group(title="Software", blocks=(run_tables.version_table(folder),)))
-    return Section(name="run", title="How it was run", blocks=tuple(blocks))
 
 
 def _resamples(folder: RunFolder) -> str:

@@ -49,6 +49,27 @@ class Notice:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Excerpt:
+    """Text that is meant to be copied as a whole."""
+
+    name: str
+    """Unique short name, used as anchor."""
+    label: str
+    """What it is, for those who do not see that it is set apart."""
+    text: str
+    """The words; an empty line parts two paragraphs."""
+    code: bool = False
+    """True keeps every line and space, as in a file."""
+    kind: Literal["excerpt"] = field(default="excerpt", init=False)
+    """Names the type for the templates."""
+
+    @property
+    def paragraphs(self) -> tuple[str, ...]:
+        """The text without its empty lines."""
+        return tuple(self.text.split("\n\n"))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cell:
     """One cell of a table."""
 
@@ -127,7 +148,47 @@ class Figure:
         return float(size[1])
 
 
-Part: TypeAlias = Paragraph | Bullets | Notice | Table | Figure
+@dataclass(frozen=True, kw_only=True)
+class Photo:
+    """A picture made of pixels."""
+
+    name: str
+    """Unique short name, safe as a file name."""
+    jpeg: bytes
+    """A whole JPEG file."""
+    alt: str
+    """What it shows, for those who cannot see it."""
+    label: str
+    """A few words below it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exhibit:
+    """One case of a gallery: its pictures, and what is said of them."""
+
+    title: str
+    """What it is about."""
+    lines: tuple[str, ...]
+    """Further facts, one a line."""
+    photos: tuple[Photo, ...]
+    """Side by side."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gallery:
+    """Pictures with words, counted as one figure."""
+
+    name: str
+    """Unique short name, used as anchor."""
+    caption: str
+    """What is shown and how to read it."""
+    exhibits: tuple[Exhibit, ...]
+    """In reading order."""
+    kind: Literal["gallery"] = field(default="gallery", init=False)
+    """Names the type for the templates."""
+
+
+Part: TypeAlias = Paragraph | Bullets | Notice | Excerpt | Table | Figure | Gallery
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,10 +240,11 @@ class Document:
         cited: dict[str, str] = {}
         counts = {"table": 0, "figure": 0}
         for part in self.parts():
-            if isinstance(part, Table | Figure):
-                counts[part.kind] += 1
+            if isinstance(part, Table | Figure | Gallery):
+                word = "table" if isinstance(part, Table) else "figure"
+                counts[word] += 1
                 assert part.name not in cited, part.name
-                cited[part.name] = f"{part.kind.capitalize()} {counts[part.kind]}"
+                cited[part.name] = f"{word.capitalize()} {counts[word]}"
         return cited
 
     def tables(self) -> tuple[Table, ...]:
@@ -192,6 +254,11 @@ class Document:
     def figures(self) -> tuple[Figure, ...]:
         """Return every figure in reading order."""
         return tuple(part for part in self.parts() if isinstance(part, Figure))
+
+    def photos(self) -> tuple[Photo, ...]:
+        """Return every picture of every gallery in reading order."""
+        galleries = (part for part in self.parts() if isinstance(part, Gallery))
+        return tuple(photo for gallery in galleries for exhibit in gallery.exhibits for photo in exhibit.photos)
 
     def parts(self) -> Iterator[Part]:
         """Yield every block in reading order, those of a group one by one."""

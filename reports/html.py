@@ -10,7 +10,7 @@ from importlib import resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports.document import Cell, Document, Figure, Table
+from reports.document import Cell, Document, Figure, Photo, Table
 from reports.figures.style import GRID, INK, MUTED, TAG
 from reports.table_csv import behind_text, full_text
 
@@ -50,6 +50,7 @@ def render_html(document: Document) -> str:
         lstrip_blocks=True,
     )
     environment.filters["inline_svg"] = inline_svg
+    environment.filters["data_uri"] = data_uri
     environment.globals["full_text"] = full_text
     environment.globals["behind_text"] = behind_text
     environment.globals["note_number"] = note_number
@@ -73,6 +74,11 @@ def _asset(name: str) -> str:
 def note_number(table: Table, cell: Cell) -> int:
     """Return the number of a cell's footnote, 0 without one."""
     return 0 if cell.note is None else table.notes.index(cell.note) + 1
+
+
+def data_uri(photo: Photo) -> str:
+    """Return a picture as an address that holds all of it."""
+    return f"data:image/jpeg;base64,{base64.b64encode(photo.jpeg).decode()}"
 
 
 def inline_svg(figure: Figure) -> Markup:

@@ -16,7 +16,7 @@ from typing import Any
 import matplotlib
 from matplotlib.ft2font import FT2Font
 
-from reports.document import Block, Cell, Document, Figure, Group, Table
+from reports.document import Block, Cell, Document, Exhibit, Figure, Gallery, Group, Photo, Table
 from reports.typeset import Sheet, TypesetJob, typeset
 
 FONT_FOLDER = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
@@ -45,7 +45,7 @@ def render_pdf(document: Document) -> bytes:
         not claim PDF/UA-1, which forbids letters without a shape.
     """
     sheet = _sheet("report.typ", document_json(document), _letters())
-    (content,) = _typeset([sheet], document.date)
+    (content,) = _typeset([sheet], document.date, document.photos())
     return content
 
 
@@ -65,11 +65,17 @@ def _sheet(template: str, content: dict[str, Any], letters: Collection[int]) -> 
     return Sheet(template=source, data=data, machine_fonts=not common, standards=["ua-1"] if common else [])
 
 
-def _typeset(sheets: Sequence[Sheet], date: datetime) -> tuple[bytes, ...]:
+def _typeset(sheets: Sequence[Sheet], date: datetime, photos: Sequence[Photo] = ()) -> tuple[bytes, ...]:
     with tempfile.TemporaryDirectory() as folder:
-        # The root is all that typst could read; the templates read nothing.
+        # The root is all that typst could read; the templates read nothing but the pictures of galleries there.
+        for photo in photos:
+            Path(folder, _photo_file(photo)).write_bytes(photo.jpeg)
         fonts = _fonts(Path(folder))
         return typeset(TypesetJob(sheets=sheets, root=folder, fonts=fonts, date=date.isoformat()))
+
+
+def _photo_file(photo: Photo) -> str:
+    return f"{photo.name}.jpg"
 
 
 def _letters() -> Collection[int]:
@@ -112,6 +118,13 @@ def _block_json(block: Block, numbers: Mapping[str, str]) -> dict[str, Any]:
             return _table_json(block) | {"number": numbers[block.name]}
         case Figure():
             return _figure_json(block) | {"number": numbers[block.name]}
+        case Gallery():
+            return {
+                "kind": block.kind,
+                "number": numbers[block.name],
+                "caption": block.caption,
+                "exhibits": [_exhibit_json(exhibit) for exhibit in block.exhibits],
+            }
         case _:
             return asdict(block)
 
@@ -124,6 +137,11 @@ def _figure_json(figure: Figure) -> dict[str, Any]:
         "svg": figure.svg[figure.svg.index("<svg") :],
         "width": figure.width,
     }
+
+
+def _exhibit_json(exhibit: Exhibit) -> dict[str, Any]:
+    photos = [{"file": _photo_file(photo), "alt": photo.alt, "label": photo.label} for photo in exhibit.photos]
+    return {"title": exhibit.title, "lines": list(exhibit.lines), "photos": photos}
 
 
 def _table_json(table: Table) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from cv_folds.leakage import Audit
 from cv_folds.splits import HOLDOUT_PARTS, Folds
 from cv_folds.text_table import TextTable, read_text_table
 from cv_folds.training.record import job_folder, job_name
+from reports.gallery_files import GalleryFiles, read_gallery
 
 MEND = "`hamcv run` with the same settings writes it again"
 
@@ -38,7 +39,15 @@ class DeviceRecord(_Record):
     name: str
     """Name of the processor or accelerator."""
     threads: int
-    """CPU threads that torch used."""
+    """CPU threads of each job."""
+    side_by_side: int | None = None
+    """Most jobs at a time; None where that was not recorded."""
+    cores: int | None = None
+    """CPU cores of the machine that the run may use; None for a cluster."""
+    memory_mib: float | None = None
+    """Memory of the machine; None for a cluster."""
+    gpu_memory_mib: float | None = None
+    """Memory of the GPU; None without one."""
 
 
 class DataRecord(_Record):
@@ -144,6 +153,8 @@ class JobDetails(_Record):
     """Number of weights."""
     precision: str
     """Number format of training."""
+    peak_memory_mib: float | None = None
+    """Largest resident memory of the process up to the end of the job."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +193,8 @@ class RunFolder:
     """``config.toml``: dotted name to value."""
     histories: tuple[JobHistory, ...]
     """Training histories of the networks of the ensemble, in the order of ``run.json``."""
+    gallery: GalleryFiles | None
+    """Pictures of errors and disagreements; None when none were drawn."""
 
 
 def read_run_folder(run: Path, classes: tuple[str, ...]) -> RunFolder:
@@ -216,6 +229,7 @@ def read_run_folder(run: Path, classes: tuple[str, ...]) -> RunFolder:
         histories=tuple(
             read_history(job_folder(run, job.backbone, job.fold), job) for job in record.jobs if job.deployed
         ),
+        gallery=read_gallery(run),
     )
 
 

@@ -1,4 +1,4 @@
-"""Tables of what was run on what: data, folds, leakage checks, jobs, settings, software."""
+"""Tables of what was run on what: data, folds, leakage checks, settings."""
 
 from __future__ import annotations
 
@@ -11,23 +11,11 @@ import numpy as np
 from cv_folds.arrays import IntArray, StrArray
 from cv_folds.leakage import Audit, ImagePair
 from reports.document import Cell, Column, Table
-from reports.run_folder import JobHistory, JobRecord, RunFolder
-from reports.score_tables import missing, plain, whole
-from reports.wording import count, duration, percent
+from reports.run_folder import RunFolder
+from reports.score_tables import plain, whole
+from reports.wording import count, percent
 
 MOST_PAIRS = 40
-
-JOB_COLUMNS = (
-    "Fold",
-    "Fitted on",
-    "Inner validation",
-    "Held out",
-    "Chosen epoch",
-    "Epochs run",
-    "Parameters",
-    "Time",
-    "Images per second",
-)
 
 STATUS = {"passed": "passed", "failed": "FAILED", "not_applicable": "not applicable", "skipped": "skipped"}
 
@@ -117,42 +105,6 @@ def pair_table(name: str, caption: str, pairs: Sequence[ImagePair]) -> Table:
     )
 
 
-def job_table(folder: RunFolder) -> Table:
-    """Return every job with its counts and times."""
-    return Table(
-        name="jobs",
-        caption="One network for each backbone and fold that is held out: the images its weights were fitted on, those "
-        "that chose its epoch, and those held out.",
-        columns=(Column(label="Backbone", numeric=False), *(Column(label=words) for words in JOB_COLUMNS)),
-        rows=tuple(_job_row(history, job_of(folder, history)) for history in folder.histories),
-    )
-
-
-def _job_row(history: JobHistory, job: JobRecord) -> tuple[Cell, ...]:
-    details = history.details
-    return (
-        Cell(text=history.backbone),
-        whole(history.fold),
-        whole(details.n_train),
-        whole(details.n_validation),
-        whole(details.n_held_out),
-        whole(details.best_epoch),
-        whole(details.epochs_run),
-        whole(details.parameters),
-        missing(None) if job.seconds is None else Cell(text=duration(job.seconds), value=job.seconds),
-        missing(None) if job.images_per_second is None else plain(job.images_per_second, 1),
-    )
-
-
-def job_of(folder: RunFolder, history: JobHistory) -> JobRecord:
-    """Return the entry of ``run.json`` that belongs to a history."""
-    return next(
-        job
-        for job in folder.record.jobs
-        if job.deployed and (job.backbone, job.fold) == (history.backbone, history.fold)
-    )
-
-
 def facts_table(name: str, caption: str, facts: Sequence[tuple[str, str]], *, head: str = "What") -> Table:
     """Return names and values."""
     return Table(
@@ -161,32 +113,6 @@ def facts_table(name: str, caption: str, facts: Sequence[tuple[str, str]], *, he
         columns=(Column(label=head, numeric=False), Column(label="Value", numeric=False)),
         rows=tuple((Cell(text=key), Cell(text=value)) for key, value in facts),
     )
-
-
-def run_facts(folder: RunFolder) -> Table:
-    """Return machine, dates, seed and data of the run."""
-    record = folder.record
-    facts = [
-        ("Recipe", record.recipe),
-        ("Data", f"{record.data.name}, fingerprint {record.data.fingerprint}"),
-        ("Weights", record.weights),
-        ("Seed", setting_text(folder.settings.get("seed", "not recorded"))),
-        ("Device", f"{record.device.name} ({record.device.kind}, {record.device.threads} threads)"),
-        ("Platform", record.platform),
-        ("Code revision", record.git_revision or "not recorded (no checkout)"),
-        ("Started", f"{record.started:%Y-%m-%d %H:%M:%S %Z}".strip()),
-        # The report is a stage of the run itself, which then has no end yet.
-        *([("Finished", f"{record.finished:%Y-%m-%d %H:%M:%S %Z}".strip())] if record.finished else []),
-        ("Training throughput", _or_not(record.images_per_second, "images per second")),
-        ("Largest memory", _or_not(record.peak_memory_mib, "MiB")),
-        *((f"Time: {stage}", duration(seconds)) for stage, seconds in record.seconds.items()),
-    ]
-    return facts_table("run-facts", "Machine, times and data.", facts)
-
-
-def version_table(folder: RunFolder) -> Table:
-    """Return the software versions."""
-    return facts_table("versions", "Software versions.", list(folder.record.versions.items()), head="Package")
 
 
 def settings_table(folder: RunFolder) -> Table:
@@ -209,7 +135,3 @@ def setting_text(value: Any) -> str:
         between = "; " if any(isinstance(part, dict) for part in value) else ", "
         return between.join(setting_text(part) for part in value) or "none"
     return str(value)
-
-
-def _or_not(value: float | None, unit: str) -> str:
-    return "not recorded" if value is None else f"{value:.1f} {unit}"

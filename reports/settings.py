@@ -16,6 +16,9 @@ class ReportSettings(BaseModel):
     """Number of lesion resamples behind every interval."""
     formats: tuple[Literal["html", "pdf"], ...] = ("html", "pdf")
     """Which report files are written."""
+    gallery: int = Field(default=12, ge=0, le=100)
+    """Images of either kind in the gallery of errors and disagreements; 0 for none, since not every image may be
+    published. May be changed in a run folder that exists."""
     malignant: tuple[str, ...] = ("mel", "bcc", "akiec", "ak", "scc")
     """Classes that count as malignant; names that the data do not have are passed over. The default fits HAM10000,
     where akiec stands for actinic keratoses and Bowen's disease, and of ISIC 2019, which has ak and scc."""

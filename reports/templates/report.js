@@ -66,6 +66,23 @@ function asCsv(table) {
   return [first, ...lines].map((line) => `${line.map(quoted).join(",")}\n`).join("");
 }
 
+function addCopyButton(figure, label, content) {
+  if (!navigator.clipboard) return;
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "copy";
+  button.textContent = label;
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(content());
+      announcement.textContent = button.textContent = "Copied";
+    } catch {
+      announcement.textContent = button.textContent = "The browser does not allow copying";
+    }
+  });
+  figure.append(button);
+}
+
 for (const table of document.querySelectorAll("table")) {
   if (table.tBodies[0].rows.length > 1) {
     for (const heading of table.tHead.rows[0].cells) {
@@ -76,21 +93,11 @@ for (const table of document.querySelectorAll("table")) {
       heading.append(button);
     }
   }
-  if (navigator.clipboard) {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "copy";
-    button.textContent = "Copy as CSV";
-    button.addEventListener("click", async () => {
-      try {
-        await navigator.clipboard.writeText(asCsv(table));
-        announcement.textContent = button.textContent = "Copied";
-      } catch {
-        announcement.textContent = button.textContent = "The browser does not allow copying";
-      }
-    });
-    table.closest("figure").append(button);
-  }
+  addCopyButton(table.closest("figure"), "Copy as CSV", () => asCsv(table));
+}
+for (const excerpt of document.querySelectorAll(".excerpt")) {
+  const parts = [...excerpt.children];
+  addCopyButton(excerpt, "Copy the text", () => parts.map((part) => part.textContent).join("\n\n"));
 }
 
 // Only what scrolls needs to be reached with the keyboard.

@@ -15,7 +15,7 @@ import pytest
 
 from ensemble import EnsemblePredictor
 from hamcv.cli import app
-from hamcv.config import read_config
+from hamcv.config import differences, read_config
 from hamcv.sources import open_dataset
 
 Hamcv = Callable[..., Any]
@@ -28,7 +28,7 @@ SURFACE = {
         "--allow-leakage", "--stratify", "--protocol", "--split", "--repeats", "--nested",
     },
     "job": set(),
-    "report": {"--format"},
+    "report": {"--format", "--gallery"},
     "ensemble": {"--combiners", "--deployed", "--calibration", "--costs", "--set"},
     "evaluate": {
         "--data", "--out", "--format", "--classes", "--training-data", "--own-ids", "--device", "--set", "--tta",
@@ -355,6 +355,48 @@ def test_report_writes_only_the_format_asked_for(hamcv: Hamcv, tiny_run: Path, t
     assert hamcv("report", out, "--format", "html").code == 0
     assert not (out / "report.pdf").exists()
     assert hamcv("report", out, "--format", "docx").code == 2
+
+
+def test_report_draws_the_gallery_again_or_removes_it(hamcv: Hamcv, tiny_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(tiny_run, out)
+    before = {path.name: path.read_bytes() for path in (out / "gallery").iterdir()}
+    assert "error-01.jpg" in before
+    assert hamcv("report", out, "--format", "html", "--gallery", "0").code == 0
+    assert not (out / "gallery").exists()
+    page = (out / "report.html").read_text()
+    assert "report.gallery = 0" in page
+    assert "data:image/jpeg" not in page
+    assert read_config(out / "config.toml").report.gallery == 0
+    assert hamcv("report", out, "--format", "html", "--gallery", "12").code == 0
+    assert {path.name: path.read_bytes() for path in (out / "gallery").iterdir()} == before
+    page = (out / "report.html").read_text()
+    assert page.count("data:image/jpeg") == len(before) - 1
+    # Fewer need no new training, and other settings of the run are as they were.
+    assert hamcv("report", out, "--format", "html", "--gallery", "1").code == 0
+    assert differences(read_config(tiny_run / "config.toml"), read_config(out / "config.toml")) == [
+        "report.gallery: 12 -> 1"
+    ]
+
+
+def test_a_gallery_needs_images_and_weights(hamcv: Hamcv, tiny_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(tiny_run, out)
+    config = out / "config.toml"
+    before = config.read_text()
+    for lost in (out / "jobs" / "squeezenet1_1").glob("fold-*/model.safetensors"):
+        lost.unlink()
+    screen = hamcv("report", out, "--gallery", "3")
+    assert screen.code == 3
+    assert "model.safetensors: the weights are missing" in screen.err
+    assert "--gallery 3" not in config.read_text()
+    config.write_text(before.replace(read_config(config).data, str(tmp_path / "gone")))
+    screen = hamcv("report", out, "--gallery", "3")
+    assert screen.code in (2, 3)
+    assert "gone" in screen.err
+    # Without asking for a new one, the gallery that is there is shown.
+    assert hamcv("report", out, "--format", "html").code == 0
+    assert "data:image/jpeg" in (out / "report.html").read_text()
 
 
 def test_predict_answers_what_it_can_and_names_the_rest(

@@ -124,7 +124,7 @@ def test_a_run_on_a_dask_cluster_gives_what_a_run_here_gives(
     for name in RESULTS:
         assert (out / name).read_bytes() == (tiny_run / name).read_bytes(), name
     record = json.loads((out / "run.json").read_text())
-    assert record["device"] == {"kind": "cpu", "name": "2 Dask workers", "threads": 1}
+    assert record["device"] == {"kind": "cpu", "name": "2 Dask workers", "threads": 1, "side_by_side": 2}
     assert not list(out.glob(".probe-*"))
 
 

@@ -34,7 +34,7 @@ def test_a_run_leaves_what_the_contract_names(tiny_run: Path, tiny_config: RunCo
     assert names >= {
         "config.toml", "run.json", "log.jsonl", "folds.csv", "metadata.csv", "training_images.csv", "audit.json",
         "jobs", "predictions.csv", "warnings.csv", "metrics.json", "report.html", "report.pdf", "figures", "tables",
-        "predictor",
+        "gallery", "predictor",
     }  # fmt: skip
     for backbone in tiny_config.backbones:
         for fold in range(tiny_config.folds):
@@ -47,8 +47,9 @@ def test_a_run_leaves_what_the_contract_names(tiny_run: Path, tiny_config: RunCo
     assert record["status"] == "done"
     assert record["data"]["demo"] is True
     assert {job["status"] for job in record["jobs"]} == {"done"}
-    stages = {"audit", "decode", "folds", "train", "ensemble", "evaluate", "predictor", "report"}
+    stages = {"audit", "decode", "folds", "train", "ensemble", "evaluate", "predictor", "gallery", "report"}
     assert set(record["seconds"]) == stages
+    assert record["device"].keys() == {"kind", "name", "threads", "side_by_side", "cores", "memory_mib"}
     assert all(json.loads(line)["message"] for line in (tiny_run / "log.jsonl").read_text().splitlines())
 
 
