@@ -101,7 +101,9 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.setattr("hamcv.cli.Patience", lambda **given: fetching.Patience(**given, sleep=lambda _: None))
+    monkeypatch.setattr(
+        "hamcv.commands.data.Patience", lambda **given: fetching.Patience(**given, sleep=lambda _: None)
+    )
     monkeypatch.chdir(tmp_path)
 
 
