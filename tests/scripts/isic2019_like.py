@@ -15,12 +15,12 @@ _NAMES = {"akiec": "AK", "bcc": "BCC", "bkl": "BKL", "df": "DF", "mel": "MEL", "
 
 
 def write_isic2019_like(folder: Path, *, n_lesions: int = 70, n_images: int = 96) -> Path:
-    """Write demo pictures under the names of ISIC 2019; every second lesion of bcc is an SCC, unknown to HAM10000."""
+    """Write demo pictures under the names of ISIC 2019; every fifth lesion of nv is called SCC, unknown to HAM10000."""
     source = folder / "source"
     write_demo_set(source, seed=3, n_lesions=n_lesions, n_images=n_images)
     table = pd.read_csv(source / "HAM10000_metadata.csv", dtype=str, keep_default_na=False)
-    half = sorted(set(table.loc[table["dx"] == "bcc", "lesion_id"]))[::2]
-    table["class"] = table["dx"].map(_NAMES).mask(table["lesion_id"].isin(half), "SCC")
+    eighth = sorted(set(table.loc[table["dx"] == "nv", "lesion_id"]))[::5]
+    table["class"] = table["dx"].map(_NAMES).mask(table["lesion_id"].isin(eighth), "SCC")
     truth = pd.DataFrame({"image": table["image_id"]})
     for name in CLASSES:
         truth[name] = (table["class"] == name).map({True: "1.0", False: "0.0"})
