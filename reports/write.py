@@ -121,13 +121,13 @@ def refuse_other_content(folder: Path, *, marker: str) -> None:
         )
 
 
-def _write_bytes(path: Path, content: bytes) -> None:
-    write_atomically(path, lambda partial: partial.write_bytes(content))
+def _write_bytes(path: Path, content: bytes, *, sync: bool = True) -> None:
+    write_atomically(path, lambda partial: partial.write_bytes(content), sync=sync)
 
 
 def _write_all(folder: Path, files: Mapping[str, bytes]) -> None:
     for name, content in files.items():
-        _write_bytes(folder / name, content)
+        _write_bytes(folder / name, content, sync=False)
     for old in folder.glob("*"):
         # What an earlier report left, say of a model that is gone, would pass for a part of this report.
         if old.suffix in WRITTEN and old.name not in files:
