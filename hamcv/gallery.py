@@ -18,6 +18,7 @@ from cv_folds.images import decode_rgb, to_pixels
 from cv_folds.training.exactness import exact_float32
 from cv_folds.training.pixels import IMAGENET, normalise
 from cv_folds.training.record import MODEL_FILE, read_record
+from ensemble.ahead import single_threaded
 from ensemble.attribution import find_stage, grad_cam
 from ensemble.device import resolve_device
 from ensemble.networks import load_network
@@ -67,9 +68,13 @@ def draw_gallery(run: Path, config: RunConfig, dataset: LesionDataset, predictio
         remove_gallery(run)
         return
     chosen = choose_cases(predictions, config.ensemble.deployed, most=config.report.gallery)
-    cases = {case.image_id: case for case in (*chosen.errors, *chosen.disagreements)}
-    images = {name: decode_rgb(dataset.paths[row]) for name, row in _rows(dataset, cases)}
-    looks = _look(run, config, (*chosen.errors, *chosen.disagreements), images, predictions.classes, device)
+    cases = (*chosen.errors, *chosen.disagreements)
+    names = dict.fromkeys(case.image_id for case in cases)
+    images = {name: decode_rgb(dataset.paths[row]) for name, row in _rows(dataset, names)}
+    # On one thread: the order of a sum depends on how many there are, and with it the last digits of a map.
+    with single_threaded(1) as alone:
+        asked = alone.submit(_look, run, config, cases, images, predictions.classes, device)
+    looks = asked.result()
 
     def drawn(some: Sequence[Case]) -> list[DrawnCase]:
         return [_draw(case, images[case.image_id], looks.maps, predictions.classes) for case in some]

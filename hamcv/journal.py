@@ -200,7 +200,8 @@ def _machine(device: str) -> dict[str, float]:
 def _cuda_version(device: str) -> dict[str, str]:
     if torch.device(device).type != "cuda":
         return {}
-    return {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}
+    cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    return {"cuda": str(torch.version.cuda), "cudnn": str(cudnn)}
 
 
 def git_revision() -> str | None:

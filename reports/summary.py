@@ -140,7 +140,7 @@ def _choice_of_images(folder: RunFolder) -> list[str]:
         sentences.append("Of each lesion one image was used, the first by image id.")
     if folder.settings.get("holdout") == "single_image":
         sentences.append("Validation and test part hold only lesions with a single image.")
-    if spins := folder.settings.get("training", {}).get("held_out_spins"):
+    if spins := folder.settings.get("training.held_out_spins"):
         sentences.append(f"Each scored image was predicted as the mean over {spins} random flips and turns of it.")
     return sentences
 

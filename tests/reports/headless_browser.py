@@ -42,6 +42,8 @@ def opened(browser: Any, path: Path, **options: Any) -> Iterator[Opened]:
     """Open a file and note every request, console message and error; options as of playwright's contexts."""
     context = browser.new_context(offline=True, permissions=["clipboard-read", "clipboard-write"], **options)
     page = context.new_page()
+    # A report has megabytes of figures, and a test machine may have other work.
+    page.set_default_timeout(180_000)
     found = Opened(page)
     context.on("request", lambda request: found.requests.append(request.url))
     page.on("console", lambda message: found.complaints.append(f"{message.type}: {message.text}"))

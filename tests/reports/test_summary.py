@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from reports import summary
 from reports.summary import what_differs
 
 
@@ -24,3 +28,9 @@ def test_the_summary_leaves_the_many_other_ensembles_to_the_tables(run: Any) -> 
     crowded = replace(evaluation, models={**evaluation.models, **others}, comparisons=(*evaluation.comparisons, *more))
     assert what_differs(crowded) == plain
     assert any("soft_vote" in sentence for sentence in plain)
+
+
+@pytest.mark.parametrize(("spins", "said"), [(0, False), (5, True)])
+def test_spins_of_the_scored_images_are_told(spins, said):
+    folder = SimpleNamespace(settings={"training.held_out_spins": spins})
+    assert ("mean over 5 random flips and turns" in " ".join(summary._choice_of_images(folder))) is said

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -136,8 +137,8 @@ def favour(monkeypatch: pytest.MonkeyPatch, which: str) -> None:
     validate = loop._validate
 
     def biased(model, *arguments):
-        loss, accuracy = validate(model, *arguments)
-        return loss + 100 * (is_average(model) is (which == "last")), accuracy
+        figures = validate(model, *arguments)
+        return replace(figures, loss=figures.loss + 100 * (is_average(model) is (which == "last")))
 
     monkeypatch.setattr(loop, "_validate", biased)
 
@@ -171,7 +172,7 @@ def test_the_row_holds_the_better_of_both_figures():
 
         def listening(model, *arguments):
             figures = validate(model, *arguments)
-            seen.append((*figures, is_average(model)))
+            seen.append((figures.loss, figures.balanced_accuracy, is_average(model)))
             return figures
 
         patch.setattr(loop, "_validate", listening)
@@ -205,6 +206,6 @@ def test_a_job_stores_the_weights_that_its_history_names(tmp_path, monkeypatch, 
         rows,
         torch.from_numpy(spec.folds.labels.copy())[rows],
     )
-    loss, accuracy = loop._validate(model, view, 64, IMAGENET, settings)
-    assert loss == pytest.approx(float(row["validation_loss"]), rel=1e-4)
-    assert accuracy == pytest.approx(float(row["validation_balanced_accuracy"]))
+    figures = loop._validate(model, view, 64, IMAGENET, settings)
+    assert figures.loss == pytest.approx(float(row["validation_loss"]), rel=1e-4)
+    assert figures.balanced_accuracy == pytest.approx(float(row["validation_balanced_accuracy"]))
