@@ -10,6 +10,7 @@ from pathlib import Path
 from cv_folds.files import write_json, write_text
 from reports.results import Estimate
 from reports.run_comparison import RunComparison
+from reports.table_csv import guarded
 
 COMPARE_FILE = "compare.json"
 TESTS_FILE = "tests.csv"
@@ -50,8 +51,13 @@ def _csv(columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows(["" if value is None else value for value in row] for row in rows)
+    writer.writerows([_field(value) for value in row] for row in rows)
     return text.getvalue()
+
+
+def _field(value: Value) -> str | float:
+    """Guard words, since a run is called as its folder is; numbers keep their signs."""
+    return "" if value is None else guarded(value) if isinstance(value, str) else value
 
 
 def _tests(comparison: RunComparison) -> Iterator[Sequence[Value]]:

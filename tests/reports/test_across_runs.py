@@ -364,6 +364,23 @@ def test_files_hold_the_numbers_and_the_same_runs_give_the_same_bytes(two: tuple
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
 
 
+def test_a_run_named_like_a_formula_is_text_in_a_spreadsheet(two: tuple[Path, Path], tmp_path: Path) -> None:
+    first = two[0].rename(tmp_path / "=HYPERLINK(A1)")
+    second = two[1].rename(tmp_path / "-1+1,\r2")
+    found = compare([first, second], out=tmp_path / "out", formats=())
+    labels = tuple(f"'{run.label}" for run in found.runs)
+    assert labels == ("'=HYPERLINK(A1)", "'-1+1,\r2")
+
+    def rows(name: str) -> list[dict[str, str]]:
+        text = (tmp_path / "out" / name).read_bytes().decode()
+        return list(csv.DictReader(StringIO(text, newline="")))
+
+    assert {(row["against"], row["run"]) for row in rows("tests.csv")} == {labels}
+    assert {row["run"] for row in rows("scores.csv")} == set(labels)
+    # A negative number is none.
+    assert float(rows("tests.csv")[0]["low"]) == found.comparisons[0].difference.low
+
+
 def test_the_report_says_what_was_compared(two: tuple[Path, Path], tmp_path: Path) -> None:
     compare(two, out=tmp_path / "out", formats=["html"])
     page = (tmp_path / "out" / "report.html").read_text()
