@@ -39,8 +39,8 @@ def reliability_figure(curves: Curves, evaluation: Evaluation, looks: Mapping[st
             overall = evaluation.models[name].overall
             unit_square(axes, across="confidence", up="share right")
             before = None if name not in changes else changes[name].before.overall
-            _draw(axes, curves.models[name].reliability, before, looks[name], overall["ece"], overall["brier"])
-            panel_title(axes, name)
+            _draw(axes, curves.models[name].reliability, before, looks[name])
+            panel_title(axes, name, *_scores(before, overall["ece"], overall["brier"]))
 
     words = [f"{name} {value_text(evaluation.models[name].overall['ece'])}" for name in names]
     return Figure(
@@ -49,7 +49,7 @@ def reliability_figure(curves: Curves, evaluation: Evaluation, looks: Mapping[st
         "of itself, above it too cautious. Bars: 95 % Wilson intervals, which take images as independent. ECE and "
         f"Brier score as in the tables.{_BEFORE if changes else ''}",
         alt="Reliability diagrams, one panel a model. Expected calibration error: " + ", ".join(words) + ".",
-        svg=render(paint, height=panels_height(len(names)), width=panels_width(len(names))),
+        svg=render(paint, height=panels_height(len(names), title_lines=3), width=panels_width(len(names))),
     )
 
 
@@ -63,8 +63,8 @@ def class_reliability_figure(curves: Curves, evaluation: Evaluation, look: Model
             diagram = curves.models[model].class_reliability[class_name]
             unit_square(axes, across="probability", up="share of class")
             before = None if change is None else change.before.per_class[class_name]
-            _draw(axes, diagram, before, look, metrics["ece"], metrics["brier"])
-            panel_title(axes, class_name)
+            _draw(axes, diagram, before, look)
+            panel_title(axes, class_name, *_scores(before, metrics["ece"], metrics["brier"]))
 
     words = [
         f"{class_name} {value_text(evaluation.models[model].per_class[class_name]['ece'])}"
@@ -77,7 +77,7 @@ def class_reliability_figure(curves: Curves, evaluation: Evaluation, look: Model
         alt=f"Reliability diagrams of {model}, one panel a class. Expected calibration error: "
         + ", ".join(words)
         + ".",
-        svg=render(paint, height=panels_height(len(curves.classes)), width=panels_width(len(curves.classes))),
+        svg=render(paint, height=panels_height(len(curves.classes), title_lines=3), width=panels_width(len(curves.classes))),
     )
 
 
@@ -85,21 +85,15 @@ def _changes(evaluation: Evaluation) -> Mapping[str, ReliabilityChange]:
     return {} if evaluation.effects is None else evaluation.effects.reliability
 
 
-def _draw(
-    axes: Axes,
-    diagram: ReliabilityDiagram,
-    before: ReliabilityDiagram | None,
-    look: ModelLook,
-    ece: Estimate,
-    brier: Estimate,
-) -> None:
+def _draw(axes: Axes, diagram: ReliabilityDiagram, before: ReliabilityDiagram | None, look: ModelLook) -> None:
     dashed(axes, (0, 1), (0, 1))
-    ece_before = ""
     if before is not None:
         axes.plot(before.mean_confidence, before.observed, color=MUTED, linewidth=0.8, marker=".", markersize=3)
-        ece_before = f"{number(before.ece)} → "
     axes.vlines(diagram.mean_confidence, diagram.low, diagram.high, color=look.colour, linewidth=0.9, alpha=0.6)
     axes.plot(diagram.mean_confidence, diagram.observed, color=look.colour, marker=look.marker, markersize=3)
-    # The lower right corner is free: a curve there would mean confident and always wrong.
-    scores = f"ECE {ece_before}{value_text(ece)}\nBrier {value_text(brier)}"
-    axes.text(0.98, 0.04, scores, transform=axes.transAxes, ha="right", va="bottom", fontsize=7)
+
+
+def _scores(before: ReliabilityDiagram | None, ece: Estimate, brier: Estimate) -> tuple[str, str]:
+    """Return the lines under the name of a panel: no corner inside is free, a rare class fills even the lower right."""
+    ece_before = "" if before is None else f"{number(before.ece)} → "
+    return f"ECE {ece_before}{value_text(ece)}", f"Brier {value_text(brier)}"

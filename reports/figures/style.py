@@ -33,6 +33,9 @@ BACKBONE_COLOURS = ("#009e73", "#e69f00", "#cc79a7", "#56b4e9", "#a89400", "#8c8
 ENSEMBLE_MARKERS = ("D", "s", "p", "h", "d", "H", "8")
 BACKBONE_MARKERS = ("o", "^", "v", "P", "X", "<", ">", "*")
 
+_REMARK_HEIGHT = 8.5
+"""Points from one line under the name of a panel to the next."""
+
 # A hundredth of a point is finer than any screen or printer; the text between the tags stays as it is.
 TAG = re.compile(r"<[^>]*>")
 LONG_FRACTION = re.compile(r"(\d\.\d\d)\d+")
@@ -186,16 +189,24 @@ def dashed(axes: Axes, across: tuple[float, float], up: tuple[float, float]) -> 
     axes.plot(across, up, color=MUTED, linewidth=0.6, linestyle=(0, (3, 2)))
 
 
-def panel_title(axes: Axes, name: str, remark: str = "") -> None:
-    """Write a name and a remark over a panel, on one line when both fit."""
-    short = len(label(name)) <= SHORT
-    axes.set_title(label(name, 20), pad=None if short or not remark else 13)
-    if not remark:
+def panel_title(axes: Axes, name: str, *remarks: str) -> None:
+    """Write a name and remarks over a panel: a single remark on the line of a short name, else a line each."""
+    beside = len(label(name)) <= SHORT and len(remarks) == 1
+    lines = 0 if beside else len(remarks)
+    # The lowest line stands on the panel, and the name over the highest.
+    axes.set_title(label(name, 20), pad=None if not lines else 4.5 + _REMARK_HEIGHT * lines)
+    if beside:
+        axes.set_title(remarks[0], loc="right", fontsize=7, fontweight="normal")
         return
-    if short:
-        axes.set_title(remark, loc="right", fontsize=7, fontweight="normal")
-    else:
-        axes.annotate(remark, (0, 1), xytext=(0, 3.5), xycoords="axes fraction", textcoords="offset points", fontsize=7)
+    for height, remark in enumerate(reversed(remarks)):
+        axes.annotate(
+            remark,
+            (0, 1),
+            xytext=(0, 3.5 + _REMARK_HEIGHT * height),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            fontsize=7,
+        )
 
 
 def model_key(canvas: Canvas, looks: Mapping[str, ModelLook]) -> None:

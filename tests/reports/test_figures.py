@@ -11,6 +11,8 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextToPath
 
 from ensemble.combiners import COMBINERS
 from reports.curves import ConfusionMatrix, compute_curves
@@ -132,6 +134,35 @@ def test_scores_written_into_figures_are_the_evaluations(run: Any, figures: list
         assert f"ECE {number(scores['ece'].value)}" in by_name["reliability-stack"]
     for scores in run.evaluation.models.values():
         assert f"Brier {number(scores.overall['brier'].value)}" in by_name["reliability"]
+
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def test_scores_stand_over_the_curves_and_not_on_them(make_run: Callable[..., Any], figures: list[Figure]) -> None:
+    letters = TextToPath()
+    long = make_run(
+        classes=("x" * 30, *"bcdefg"), backbones=("a_backbone_with_a_long_name", "resnet18"), n_folds=2, n_epochs=1
+    )
+    found = 0
+    for figure in [*figures, *draw_all(long)]:
+        if not figure.name.startswith("reliability"):
+            continue
+        for axes in ElementTree.fromstring(figure.svg).iter(f"{SVG}g"):
+            if not axes.attrib.get("id", "").startswith("axes_"):
+                continue
+            outline = next(axes.iter(f"{SVG}path")).attrib["d"]
+            corners = np.array(re.findall(r"(-?[\d.]+) (-?[\d.]+)", outline), dtype=float)
+            for element in axes.iter(f"{SVG}text"):
+                text = element.text or ""
+                if not text.startswith(("ECE", "Brier")):
+                    continue
+                found += 1
+                x, y = (float(part) for part in re.findall(r"-?[\d.]+", element.attrib["transform"])[-2:])
+                width, _, descent = letters.get_text_width_height_descent(text, FontProperties(size=7), ismath=False)
+                assert y + descent <= corners[:, 1].min(), (figure.name, text)
+                assert corners[:, 0].min() <= x <= x + width <= corners[:, 0].max() + 1, (figure.name, text)
+    assert found == 2 * (5 + 7 + 4 + 7)
 
 
 def test_undefined_values_are_said_in_words(run: Any) -> None:
