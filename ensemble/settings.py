@@ -76,7 +76,10 @@ class EnsembleSettings(BaseModel):
     @model_validator(mode="after")
     def _deployed_is_scored(self) -> EnsembleSettings:
         if self.deployed not in self.combiners:
-            raise ValueError(f'deployed = "{self.deployed}" must be one of combiners ({", ".join(self.combiners)})')
+            raise ValueError(
+                f'ensemble.deployed = "{self.deployed}" is none of ensemble.combiners ({", ".join(self.combiners)}); '
+                f'name one of them, such as ensemble.deployed = "{self.combiners[0]}"'
+            )
         return self
 
     def without_clinical(self) -> EnsembleSettings:

@@ -27,6 +27,12 @@ from reports.settings import ReportSettings
 DEMO = "demo"
 """Value of `RunConfig.data` for the built-in demo set."""
 
+_OF_PROTOCOL = {"split": "holdout", "holdout": "holdout", "repeats": "cv", "nested": "cv"}
+"""Settings that go with one protocol only."""
+
+_OF_FOLDS_MADE_HERE = ("holdout", "repeats", "stratify", "limit_lesions")
+"""Settings that have no say where a file gives the folds."""
+
 
 class RunConfig(BaseModel):
     """What determines the results of a run; ``config.toml`` holds it resolved."""
@@ -245,7 +251,8 @@ def resolve(recipe: str, options: Mapping[str, Any], assignments: Sequence[str] 
 
     Notes
     -----
-    ``training.epochs``, as an option or assignment, also cuts every training phase to so many epochs.
+    ``training.epochs``, as an option or assignment, also cuts every training phase to so many epochs. With another
+    ``protocol``, or a ``folds_file``, what the recipe sets for its own division of the images does not apply.
     """
     name, table = _read_recipe(recipe)
     merged = _merge(_read_recipe("default")[1], table)
@@ -253,6 +260,7 @@ def resolve(recipe: str, options: Mapping[str, Any], assignments: Sequence[str] 
         merged.pop(words, None)
     merged.setdefault("recipe", name)
     changes = _changes(options, assignments)
+    _leave_out(merged, changes)
     for key, value in changes.items():
         _set(merged, key, value)
     if "training.epochs" in changes:
@@ -362,7 +370,7 @@ def _set(table: dict[str, Any], key: str, value: Any) -> None:
         place = _place(inner, part, key, ".".join(above[:number]))
         if isinstance(inner, dict):
             # A number says that a list was meant, which cannot be made of nothing.
-            inner.setdefault(place, [] if [*above, last][number + 1].isdigit() else {})
+            inner.setdefault(place, [] if [*above, last][number + 1].isdecimal() else {})
         inner = inner[place]
         if not isinstance(inner, dict | list):
             raise UsageError(f"--set {key}: {part} is a single value, not a table")
@@ -373,10 +381,24 @@ def _place(inside: dict[str, Any] | list[Any], part: str, key: str, above: str) 
     """Return the key or position that a part of a dotted key stands for."""
     if isinstance(inside, dict):
         return part
-    if not part.isdigit() or int(part) >= len(inside):
+    if not part.isdecimal() or int(part) >= len(inside):
         numbers = f"has entries 0 to {len(inside) - 1}" if inside else "has no entries"
         raise UsageError(f"--set {key}: {above} is a list and {numbers}; name one of them, or set the whole list")
     return int(part)
+
+
+def _leave_out(table: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    """Remove what a recipe sets for a division of the images that the changes replace by another."""
+    before = table.get("protocol", "cv")
+    protocol, dropped = changes.get("protocol", before), list[str]()
+    if protocol != before:
+        dropped += [key for key, other in _OF_PROTOCOL.items() if other != protocol]
+    if "folds_file" in changes:
+        dropped += _OF_FOLDS_MADE_HERE
+    if dropped and (protocol == "leakage" or table.get("holdout") == "image"):
+        dropped.append("allow_leakage")
+    for key in dropped:
+        table.pop(key, None)
 
 
 def _cap_epochs(table: dict[str, Any]) -> None:

@@ -77,7 +77,9 @@ def class_reliability_figure(curves: Curves, evaluation: Evaluation, look: Model
         alt=f"Reliability diagrams of {model}, one panel a class. Expected calibration error: "
         + ", ".join(words)
         + ".",
-        svg=render(paint, height=panels_height(len(curves.classes), title_lines=3), width=panels_width(len(curves.classes))),
+        svg=render(
+            paint, height=panels_height(len(curves.classes), title_lines=3), width=panels_width(len(curves.classes))
+        ),
     )
 
 

@@ -157,7 +157,8 @@ def test_only_the_ensembles_of_a_run_can_be_amended() -> None:
     assert differences(config, changed) == ["ensemble.calibration: temperature -> vector"]
     with pytest.raises(UsageError, match=r"--set training\.epochs: .*new training"):
         amend_ensemble(config, {}, ["training.epochs=3"])
-    with pytest.raises(UsageError, match=r'\n  deployed = "stack" must be one of combiners \(greedy\)$'):
+    words = r'\n  ensemble\.deployed = "stack" is none of ensemble\.combiners \(greedy\); .*deployed = "greedy"$'
+    with pytest.raises(UsageError, match=words):
         amend_ensemble(config, {"ensemble.combiners": ["greedy"]}, [])
 
 
@@ -166,3 +167,58 @@ def test_models_of_the_subgroups_must_be_those_of_the_run() -> None:
     assert chosen.report.subgroup_models == ("stack", "resnet50")
     with pytest.raises(UsageError, match=r"subgroup_models: densenet121: this run has .*resnet50.*soft_vote"):
         resolve("demo", {"report.subgroup_models": ["densenet121"]})
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options", "assignments", "changed"),
+    [
+        ("protocol = 'holdout'\nsplit = [80, 10, 10]\nholdout = 'single_image'", {"protocol": "cv"}, [], ()),
+        ("protocol = 'holdout'\nsplit = [80, 10, 10]", {}, ["protocol=leakage"], ("protocol",)),
+        ("protocol = 'holdout'\nholdout = 'image'\nallow_leakage = true", {"protocol": "cv"}, [], ()),
+        ("repeats = 3", {"protocol": "holdout"}, [], ("protocol",)),
+        ("nested = true", {"protocol": "holdout", "split": ["70", "15", "15"]}, [], ("protocol", "split")),
+        ("folds_file = '/f.csv'\nallow_leakage = true", {"protocol": "leakage"}, [], ("protocol", "folds_file")),
+    ],
+)
+def test_what_a_recipe_sets_for_its_protocol_does_not_apply_to_another(
+    tmp_path: Path, recipe: str, options: dict[str, object], assignments: list[str], changed: tuple[str, ...]
+) -> None:
+    (tmp_path / "other.toml").write_text(recipe)
+    config = resolve(str(tmp_path / "other.toml"), options, assignments)
+    lines = differences(resolve("default", {}), config, but={"recipe"})
+    assert sorted({line.partition(":")[0] for line in lines}) == sorted(changed)
+
+
+def test_what_a_recipe_sets_for_its_own_division_does_not_apply_to_a_file_of_folds(tmp_path: Path) -> None:
+    recipe = tmp_path / "other.toml"
+    recipe.write_text("protocol = 'holdout'\nholdout = 'image'\nallow_leakage = true\nstratify = ['sex']\n")
+    config = resolve(str(recipe), {"folds_file": "/mine.csv"})
+    assert (config.protocol, config.holdout, config.stratify) == ("holdout", "lesion", ())
+    assert not config.allow_leakage, "leakage was allowed for another division"
+    recipe.write_text("limit_lesions = 30\nrepeats = 2\n")
+    config = resolve(str(recipe), {}, ["folds_file=/mine.csv"])
+    assert (config.limit_lesions, config.repeats) == (None, 1)
+    config = resolve(str(recipe), {"folds_file": "/mine.csv", "protocol": "holdout"})
+    assert (config.limit_lesions, config.repeats, config.protocol) == (None, 1, "holdout")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options", "assignments", "words"),
+    [
+        ("oversampled-pair", {"protocol": "cv"}, ["split=[80, 10, 10]"], "split goes with protocol holdout only"),
+        ("oversampled-pair", {"protocol": "cv"}, ["holdout=image"], "holdout = image goes with protocol holdout only"),
+        ("oversampled-pair", {"nested": True}, [], "nested goes with protocol cv only"),
+        ("default", {"protocol": "holdout", "repeats": 2}, [], "repeats = 2 goes with protocol cv only"),
+        ("default", {"folds_file": "/mine.csv", "stratify": ["sex"]}, [], "stratify has no say"),
+    ],
+)
+def test_what_contradicts_itself_on_the_command_line_is_refused(
+    recipe: str, options: dict[str, object], assignments: list[str], words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        resolve(recipe, options, assignments)
+
+
+def test_only_digits_name_the_entry_of_a_list() -> None:
+    with pytest.raises(UsageError, match=r"training\.phases is a list and has entries 0 to 1"):
+        resolve("default", {}, [PHASES, "training.phases.².epochs=1"])
