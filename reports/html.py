@@ -22,9 +22,14 @@ RECOLOURED = {
     MUTED: "var(--muted)",
     GRID: "var(--rule)",
     # The darkest colours of models would hardly show on dark paper.
-    "#7a3e9d": "var(--violet)",
-    "#4d4d4d": "var(--grey)",
-    "#882255": "var(--wine)",
+    "#0015bb": "var(--navy)",
+    "#254104": "var(--moss)",
+    "#4a0284": "var(--grape)",
+    "#582140": "var(--wine)",
+    "#642edc": "var(--indigo)",
+    "#7f3386": "var(--plum)",
+    "#954717": "var(--brown)",
+    "#0a684e": "var(--pine)",
 }
 
 

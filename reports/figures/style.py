@@ -26,10 +26,11 @@ SHORT = 9
 WIDTH = 7.1
 """Inches: the text width of an A4 page with margins of 15 mm."""
 
-# Okabe and Ito's palette, its yellow darkened so that it shows on white, and more for long lists. Curves have no
-# markers, so that every ensemble has a colour of its own.
-ENSEMBLE_COLOURS = ("#d55e00", "#0072b2", "#7a3e9d", "#4d4d4d", "#c2185b", "#00897b", "#8d6e00")
-BACKBONE_COLOURS = ("#009e73", "#e69f00", "#cc79a7", "#56b4e9", "#a89400", "#8c8c8c", "#882255", "#5e7f2a")
+# Vermilion, blue and green of Okabe and Ito's palette; the others were searched for the greatest least distance between
+# any two colours, for full sight and for eyes that lack one kind of cones, among those that stand out from white paper.
+# Curves have no markers, so that every ensemble has a colour of its own.
+ENSEMBLE_COLOURS = ("#d55e00", "#0072b2", "#7f3386", "#0015bb", "#c91fae", "#4a0284", "#642edc")
+BACKBONE_COLOURS = ("#009e73", "#9d50fa", "#954717", "#d66ba5", "#254104", "#9288db", "#0a684e", "#582140")
 ENSEMBLE_MARKERS = ("D", "s", "p", "h", "d", "H", "8")
 BACKBONE_MARKERS = ("o", "^", "v", "P", "X", "<", ">", "*")
 
