@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from reports.checklist import Answer, Reported
 from reports.citations import Citations
@@ -22,23 +23,6 @@ def say(words: str) -> Answer:
 def see(*names: str) -> Answer:
     """Return an answer that points to sections."""
     return lambda reported: reported.see(*names)
-
-
-TECHNOLOGY = say(
-    "Deep learning: convolutional or transformer networks for image classification, and ensembles of them."
-)
-"""The kind of model."""
-
-INTERNAL = say("Evaluated on parts of the same data set only.")
-"""That nothing else was scored."""
-
-CODE = say("hamcv, Apache-2.0; `hamcv run --recipe config.toml` with the settings of this report repeats the run.")
-"""How the run is repeated."""
-
-PREDICTION = say(
-    "`hamcv predict` with the bundle in the folder predictor: weights, preprocessing and combiner, with checksums."
-)
-"""How a prediction is made from the files of the run."""
 
 
 def aim(reported: Reported) -> str:
@@ -277,3 +261,27 @@ def _range(values: list[int]) -> str:
 def _without_marks(text: str) -> str:
     """Leave out citations, whose list stands elsewhere."""
     return _MARK.sub("", text)
+
+
+ANSWERS: Mapping[str, Answer] = {
+    "technology": say(
+        "Deep learning: convolutional or transformer networks for image classification, and ensembles of them."
+    ),
+    "internal": say("Evaluated on parts of the same data set only."),
+    "research": say("Research software, no medical device, not for decisions about patients."),
+    "code": say(
+        "hamcv, Apache-2.0; `hamcv run --recipe config.toml` with the settings of this report repeats the run."
+    ),
+    "prediction": say(
+        "`hamcv predict` with the bundle in the folder predictor: weights, preprocessing and combiner, with checksums."
+    ),
+    **{
+        answer.__name__: answer
+        for answer in (
+            aim, source, inclusion, preprocessing, augmentation, outcome, predictors, clinical_missing, sample_size,
+            division, level_of_division, model_building, architecture, starting_weights, ensembling, imbalance, output,
+            measures, uncertainty, sensitivity, clusters, software, data_available, unusual_images, counts_of_parts,
+        )
+    },
+}  # fmt: skip
+"""Name to answer, for the tables of the checklists."""

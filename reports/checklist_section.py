@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reports.checklist import Item, Reported, checklist_table
+from reports.checklist import Reported, checklist_table
+from reports.checklists import Checklist, checklist_items
 from reports.citations import all_references
-from reports.claim import CLAIM
 from reports.document import Group, Paragraph, Section
 from reports.study import Study
-from reports.tripod import TRIPOD
 
 
 def checklist_section(study: Study, sections: Sequence[Section]) -> Section:
@@ -25,8 +24,8 @@ def checklist_section(study: Study, sections: Sequence[Section]) -> Section:
     reported = Reported(study=study, sections={section.name: section.title for section in sections if section.blocks})
     tripod, mongan, tejani = (all_references()[key].text for key in ("collins2024", "mongan2020", "tejani2024"))
 
-    def group(title: str, name: str, caption: str, items: Sequence[Item]) -> Group:
-        return Group(title=title, blocks=(checklist_table(name, caption, items, reported),))
+    def group(title: str, name: str, caption: str, items: Checklist) -> Group:
+        return Group(title=title, blocks=(checklist_table(name, caption, checklist_items(items), reported),))
 
     return Section(
         name="checklists",
@@ -36,7 +35,7 @@ def checklist_section(study: Study, sections: Sequence[Section]) -> Section:
                 text="What this run can say to the items of two reporting guidelines; the rest is the authors’. The "
                 "items are named in our words: read them in the statements themselves.",
             ),
-            group("TRIPOD+AI", "tripod-ai", f"TRIPOD+AI: {tripod}", TRIPOD),
-            group("CLAIM", "claim", f"CLAIM, numbered as in the update of 2024: {mongan}; {tejani}", CLAIM),
+            group("TRIPOD+AI", "tripod-ai", f"TRIPOD+AI: {tripod}", "tripod_ai"),
+            group("CLAIM", "claim", f"CLAIM, numbered as in the update of 2024: {mongan}; {tejani}", "claim"),
         ),
     )
