@@ -91,6 +91,7 @@ def split(
     seed: int,
     stratify: Sequence[StratumColumn] = (),
     audit: AuditSettings | None = None,
+    whole: LesionDataset | None = None,
     console: Console | None = None,
 ) -> Split:
     """Merge lesions that are one and make the folds.
@@ -107,6 +108,8 @@ def split(
         Columns to stratify by, beside the diagnosis.
     audit : AuditSettings, optional
         How lesions are merged; with a search for near-duplicates when not given.
+    whole : LesionDataset, optional
+        The data that `dataset` is a part of, whose images the decisions may name.
     console : rich.console.Console, optional
         For the progress of the search.
 
@@ -117,7 +120,7 @@ def split(
     UsageError
         When a class has fewer groups than folds.
     """
-    shared = group(dataset, AuditSettings() if audit is None else audit, console=console)
+    shared = group(dataset, AuditSettings() if audit is None else audit, whole=whole, console=console)
     made = stratified_folds(dataset, shared.groups, n_folds=n_folds, seed=seed, stratify=stratify)
     return Split(folds=made.folds, shared=shared, notes=made.notes)
 

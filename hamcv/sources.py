@@ -17,6 +17,7 @@ from cv_folds.data.readers import AUTO, read_dataset
 from cv_folds.data.settings import ColumnSettings
 from cv_folds.errors import UsageError
 from hamcv.config import DEMO, RunConfig, resolve
+from reports.wording import listing
 
 USUAL_FOLDER = Path("data", "ham10000")
 
@@ -107,7 +108,7 @@ def settings_of_data(
     layout: str | None,
     assignments: Sequence[str] | None,
     *,
-    allowed: Sequence[str] = ("columns",),
+    allowed: Sequence[str] = ("columns.KEY",),
     options: Mapping[str, Any] | None = None,
 ) -> RunConfig:
     """Resolve ``--format`` and ``--set`` for commands that take only some of the settings of a run.
@@ -121,7 +122,7 @@ def settings_of_data(
     assignments : sequence of str or None
         Of ``--set``.
     allowed : sequence of str
-        Names of the tables of settings that may be set.
+        What may be set: ``NAME.KEY`` for a whole table of settings, ``NAME`` for a single one.
     options : mapping, optional
         Further settings: dotted key to value; values of None are passed over.
 
@@ -130,10 +131,9 @@ def settings_of_data(
     UsageError
         When an assignment sets something else, or a setting is wrong.
     """
-    given = list(assignments or [])
-    if other := [text for text in given if text.strip().partition(".")[0] not in allowed]:
-        names = " and ".join(f"{name}.KEY" for name in allowed)
-        raise UsageError(f"--set {', '.join(other)}: this command takes {names} only")
+    given, known = list(assignments or []), {_table_or_key(name) for name in allowed}
+    if other := [text for text in given if _table_or_key(text.partition("=")[0].strip()) not in known]:
+        raise UsageError(f"--set {', '.join(other)}: this command takes {listing(allowed)} only")
     return resolve("default", {"data": data, "format": layout, **(options or {})}, given)
 
 
@@ -149,6 +149,12 @@ def open_with_options(data: str, layout: str | None, assignments: Sequence[str] 
     """
     config = settings_of_data(data, layout, assignments)
     return open_dataset(config.data, format=config.format, columns=config.columns)
+
+
+def _table_or_key(key: str) -> str:
+    """Return what a setting belongs to: a table, which ends in a dot, or nothing but itself."""
+    name, dot, _ = key.partition(".")
+    return name + dot
 
 
 def _absolute(folder: str) -> str:

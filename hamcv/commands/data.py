@@ -19,7 +19,7 @@ from hamcv.fetching import FetchOptions, fetch
 from hamcv.folding import split
 from hamcv.outputs import check_output
 from hamcv.screens import show_demo_banner, show_fetched, show_folds, show_notes, show_written
-from hamcv.sources import USUAL_FOLDER, choose_data, open_dataset, open_with_options, settings_of_data
+from hamcv.sources import USUAL_FOLDER, choose_data, open_dataset, open_with_options, part_of_run, settings_of_data
 
 
 def folds_command(
@@ -30,7 +30,10 @@ def folds_command(
     folds: Annotated[int, typer.Option(help="Number of folds.")] = 5,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the folds.")] = 0,
     stratify: StratifyOption = None,
-    assignments: ColumnsOption = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="key=value", help="Any of columns.KEY, audit.KEY and unit, as of the run."),
+    ] = None,
 ) -> None:
     """Write stratified, lesion-grouped folds as CSV: image_id, lesion_id, group, label, fold."""
     check_output(out)
@@ -38,14 +41,23 @@ def folds_command(
         choose_data(data).data,
         layout,
         assignments,
-        allowed=("columns", "audit"),
-        options={"stratify": names(stratify)},
+        allowed=("columns.KEY", "audit.KEY", "unit"),
+        options={"folds": folds, "seed": seed, "stratify": names(stratify)},
     )
-    dataset = open_dataset(config.data, format=config.format, columns=config.columns)
+    whole = open_dataset(config.data, format=config.format, columns=config.columns)
+    dataset = part_of_run(whole, config)
     if dataset.demo:
         show_demo_banner(stderr())
     show_notes(dataset.notes, stderr())
-    made = split(dataset, n_folds=folds, seed=seed, stratify=config.stratify, audit=config.audit, console=stderr())
+    made = split(
+        dataset,
+        n_folds=config.folds,
+        seed=config.seed,
+        stratify=config.stratify,
+        audit=config.audit,
+        whole=whole,
+        console=stderr(),
+    )
     made.folds.write_csv(out)
     for note in (*made.shared.words, *made.notes):
         stderr().print(note, markup=False, highlight=False, soft_wrap=True)
@@ -101,7 +113,9 @@ def audit_command(
     ] = None,
     jobs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Threads [default: one a CPU core].")] = None,
     layout: FormatOption = None,
-    assignments: ColumnsOption = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="key=value", help="Any of columns.KEY and audit.KEY.")
+    ] = None,
 ) -> None:
     """Find images of one lesion under several lesion ids, and what a published split shares with its training."""
     from hamcv.audit_screen import show_audit
@@ -112,7 +126,7 @@ def audit_command(
         str(path.absolute()),
         layout,
         assignments,
-        allowed=("columns", "audit"),
+        allowed=("columns.KEY", "audit.KEY"),
         options={key: None if file is None else str(file) for key, file in decided.items()},
     )
     dataset = open_dataset(config.data, format=config.format, columns=config.columns)

@@ -127,7 +127,7 @@ def evaluate_command(
         spins=spins,
     )
     chosen = choose_data(data).data
-    config = settings_of_data(chosen, layout, assignments, allowed=("columns", "audit", "report"))
+    config = settings_of_data(chosen, layout, assignments, allowed=("columns.KEY", "audit.KEY", "report.KEY"))
     result = evaluate_external(config, options, stderr())
     show_notes(result.notes, stderr())
     show_leaderboard(result.evaluation, Console())

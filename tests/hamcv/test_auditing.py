@@ -186,7 +186,7 @@ def test_folds_keep_pairs_together_unless_they_are_rejected(
 def test_folds_take_no_other_settings(hamcv: Hamcv, data: Path, tmp_path: Path) -> None:
     screen = hamcv("folds", "--data", data, "--out", tmp_path / "folds.csv", "--set", "training.epochs=1")
     assert screen.code == 2
-    assert "columns.KEY and audit.KEY only" in screen.err
+    assert "columns.KEY, audit.KEY and unit only" in screen.err
 
 
 TINY = {"backbones": ["squeezenet1_1"], "folds": 3, "weights": "none", "training.image_size": 32}

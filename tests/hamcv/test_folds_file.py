@@ -50,6 +50,29 @@ def test_folds_that_were_written_before_are_used(hamcv: Hamcv, small_data: Path,
     assert "are not those that" in screen.err
 
 
+def test_folds_of_one_image_a_lesion_are_those_of_such_a_run(hamcv: Hamcv, small_data: Path, tmp_path: Path) -> None:
+    file, out = tmp_path / "folds.csv", tmp_path / "run"
+    screen = hamcv("folds", "--data", small_data, "--folds", 2, "--set", "unit=lesion", "--out", file)
+    assert screen.code == 0, screen.err
+    assert "one image of each of 60 lesions, the first by image id; 24 others are left out" in screen.err
+    run = ("run", "--data", small_data, "--weights", "none", "--recipe", "demo", "--set", "unit=lesion", "--out", out)
+    screen = hamcv(*run, "--folds-file", file, "--backbones", "squeezenet1_1", "--image-size", "32", "--prepare")
+    assert screen.code == 0, screen.err
+    assert (out / "folds.csv").read_bytes() == file.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [("--seed", "-1", "seed = -1"), ("--seed", str(2**32), "seed = "), ("--folds", "1", "folds = 1")],
+)
+def test_folds_that_cannot_be_made_are_refused_in_a_line(
+    hamcv: Hamcv, small_data: Path, tmp_path: Path, option: str, value: str, words: str
+) -> None:
+    screen = hamcv("folds", "--data", small_data, "--out", tmp_path / "folds.csv", option, value)
+    assert screen.code == 2
+    assert words in screen.err
+
+
 def test_folds_that_leak_are_refused(hamcv: Hamcv, small_data: Path, leaking: Path, tmp_path: Path) -> None:
     run = ("run", "--data", small_data, "--weights", "none", "--out", tmp_path / "run", "--folds-file", leaking)
     screen = hamcv(*run)
