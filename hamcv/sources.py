@@ -133,7 +133,7 @@ def settings_of_data(
     """
     given, known = list(assignments or []), {_table_or_key(name) for name in allowed}
     if other := [text for text in given if _table_or_key(text.partition("=")[0].strip()) not in known]:
-        raise UsageError(f"--set {', '.join(other)}: this command takes {listing(allowed)} only")
+        raise UsageError(f"--set {', '.join(other)}: this command takes {listing(tuple(allowed))} only")
     return resolve("default", {"data": data, "format": layout, **(options or {})}, given)
 
 
