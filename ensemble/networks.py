@@ -10,6 +10,7 @@ from torch import nn
 from cv_folds.errors import DataError
 from cv_folds.training.backbone_names import is_timm
 from cv_folds.training.backbones import build_backbone
+from cv_folds.training.state_dict import load_tensors
 from ensemble.batch_norm import fold_batch_norm
 from ensemble.weights_file import read_weights
 
@@ -47,7 +48,7 @@ def load_network(path: Path, sha256: str, *, backbone: str, n_classes: int, imag
             weights[name] = value.float()
     network = _build(backbone, n_classes, image_size)
     try:
-        network.load_state_dict(weights, assign=True)
+        load_tensors(network, weights, assign=True)
     except RuntimeError as error:
         raise DataError(f"{path} does not hold the weights of {backbone}: {error}") from error
     network = network.eval().requires_grad_(False)

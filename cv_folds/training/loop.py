@@ -31,6 +31,7 @@ from cv_folds.training.resampling import class_weights
 from cv_folds.training.settings import PhaseSettings, TrainingSettings
 from cv_folds.training.spins import Spins, draw_spins
 from cv_folds.training.state import TrainingState, capture, restore
+from cv_folds.training.state_dict import load_tensors
 from cv_folds.training.step import Stepper
 from cv_folds.training.view import ImageView
 
@@ -181,7 +182,7 @@ def fit(
     if means.checkpoints is not None:
         means.checkpoints.wait()
     model.requires_grad_(True)
-    model.load_state_dict(state.best)
+    load_tensors(model, state.best)
     return Fitted(
         history=tuple(state.course.rows),
         best_epoch=state.course.best_epoch,

@@ -10,6 +10,7 @@ from torch import nn
 
 from cv_folds.training.checkpoint import Snapshot
 from cv_folds.training.course import Course
+from cv_folds.training.state_dict import load_tensors
 from cv_folds.training.step import Stepper
 
 
@@ -105,7 +106,7 @@ def restore(state: TrainingState, snapshot: Snapshot) -> None:
 
 def _fill(model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
     # In place: the optimiser, the moving average and the compiled form hold the model's own tensors.
-    model.load_state_dict(tensors)
+    load_tensors(model, tensors)
 
 
 def _parts(tensors: dict[str, torch.Tensor]) -> dict[str, dict[str, torch.Tensor]]:

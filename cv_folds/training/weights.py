@@ -20,6 +20,7 @@ from cv_folds.errors import UsageError, list_rows
 from cv_folds.files import sha256
 from cv_folds.training.backbone_names import file_stem, is_timm
 from cv_folds.training.backbones import AUXILIARY_HEADS, check_backbone, classifier_layer
+from cv_folds.training.state_dict import load_tensors
 from cv_folds.training.timm_backbones import timm_file, todays_names
 
 # DenseNet files predate a renaming of its layers: "norm.1.weight" is today's "norm1.weight".
@@ -112,7 +113,7 @@ def load_weights(model: nn.Module, weights: WeightsFile) -> None:
     ]
     if problems:
         raise UsageError(f"{weights.path} does not fit {weights.backbone}:\n{list_rows(problems)}")
-    model.load_state_dict(chosen, strict=False)
+    load_tensors(model, chosen, strict=False)
 
 
 def _imagenet_file(backbone: str, download: bool) -> Path:

@@ -22,6 +22,7 @@ from cv_folds.scheduling.threads import cpu_cores
 from cv_folds.training.backbones import build_backbone
 from cv_folds.training.exactness import exact_float32
 from cv_folds.training.pixels import IMAGENET, normalise
+from cv_folds.training.state_dict import load_tensors
 from ensemble import EnsemblePredictor, EnsembleSettings, cross_fit, fit_deployed, write_bundle
 from ensemble.ahead import single_threaded
 from ensemble.manifest import Preprocessing, TrainingData
@@ -154,7 +155,7 @@ def _as_trained(predictor: EnsemblePredictor, backbone: str, fold: int, device: 
     """Load a network as anyone would: nothing folded."""
     manifest = predictor.bundle.manifest
     network = build_backbone(backbone, len(manifest.classes), image_size=manifest.preprocessing.image_size)
-    network.load_state_dict(load_file(predictor.bundle.path(manifest.member(backbone, fold))))
+    load_tensors(network, load_file(predictor.bundle.path(manifest.member(backbone, fold))))
     return network.eval().to(memory_format=torch.channels_last).to(device)
 
 
