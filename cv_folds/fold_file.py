@@ -18,6 +18,7 @@ PART_COLUMNS = ("split", "part", "set", "subset", "partition")
 FOLD_COLUMNS = ("fold", "folds", "kfold", "cv_fold", "fold_id", "fold_number", "fold_index")
 
 _EXAMPLES = 8
+_LONGEST_NUMBER = 20
 
 
 def read_fold_file(
@@ -115,7 +116,8 @@ def count_folds(path: Path) -> int | None:
 
 
 def _number(cell: str) -> int | None:
-    return int(cell) if cell.isdecimal() else None
+    # Python refuses to read numbers of thousands of digits.
+    return int(cell) if cell.isdecimal() and len(cell) < _LONGEST_NUMBER else None
 
 
 def _part(cell: str) -> int | None:

@@ -212,9 +212,10 @@ def _by_fold_and_part(table: SplitTable, ids: Sequence[str], fold: str, part: st
     refuse_others(table, fold, is_fold, _A_FOLD)
     refuse_others(table, part, is_part, _A_PART)
     parts = _Parts()
-    for number, word, image in zip(table.cells(fold), table.cells(part), ids, strict=True):
-        if number and word:
-            parts.add(number, ROLES[word.lower()], image)
+    names: dict[int, str] = {}
+    for cell, word, image in zip(table.cells(fold), table.cells(part), ids, strict=True):
+        if (number := fold_number(cell)) is not None and word:
+            parts.add(names.setdefault(number, cell), ROLES[word.lower()], image)
     return f"column {part} holds the part of an image in the training that column {fold} names", parts
 
 

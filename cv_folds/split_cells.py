@@ -14,7 +14,7 @@ from cv_folds.split_table import ROLES, SplitTable
 YES, NO = frozenset({"1", "1.0", "true", "yes"}), frozenset({"0", "0.0", "false", "no"})
 
 # Numbers as pandas writes them when a cell of the column is empty have a decimal.
-_FOLD = re.compile(r"(?:(?:k?folds?|f|k|cv|split|part|set|run)[\s_.-]*)?(\d+)(?:\.0+)?", re.IGNORECASE)
+_FOLD = re.compile(r"(?:(?:k?folds?|f|k|cv|split|part|set|run)[\s_.-]*)?(\d{1,18})(?:\.0+)?", re.IGNORECASE)
 
 
 def fold_number(cell: str) -> int | None:

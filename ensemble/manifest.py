@@ -35,7 +35,7 @@ class Preprocessing(BaseModel):
     """Side of the square in pixels."""
     mean: _Channels
     """Channel means for pixels scaled to 0..1, in RGB order, for members that have none of their own."""
-    std: tuple[float, float, float]
+    std: tuple[_Positive, _Positive, _Positive]
     """Channel standard deviations, likewise."""
 
 

@@ -23,6 +23,8 @@ _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF
 _NAME = re.compile(r"[\w.]+")
 _LONGEST_HEADER = 16 * 2**20
 """Far above what the names and shapes of any network take."""
+_MOST_NUMBERS = 2**48
+"""Far above what any memory holds; of an empty tensor too, whose other sides torch multiplies."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +96,7 @@ def _places(header: bytes, file_size: int, path: Path) -> list[_Place]:
         content = json.loads(header[8:])
         content.pop("__metadata__", None)
         places = [_place(name, entry) for name, entry in sorted(content.items(), key=lambda item: _offsets(item[1]))]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(f"{path} is no safetensors file (its header: {error!r}); do not use it") from error
     end = 0
     for place, (first, last) in zip(places, sorted(map(_offsets, content.values())), strict=True):
@@ -115,8 +117,8 @@ def _place(name: str, entry: dict[str, Any]) -> _Place:
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no name of a tensor")
     dtype, shape = _DTYPES[entry["dtype"]], tuple(int(side) for side in entry["shape"])
-    if min(shape, default=0) < 0:
-        raise ValueError(f"{name!r} has a negative side")
+    if min(shape, default=0) < 0 or math.prod(max(side, 1) for side in shape) > _MOST_NUMBERS:
+        raise ValueError(f"{name!r} has no size that a tensor can have")
     return _Place(name=name, dtype=dtype, shape=shape, n_bytes=math.prod(shape) * dtype.itemsize)
 
 

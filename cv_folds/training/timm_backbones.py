@@ -97,8 +97,8 @@ def timm_file(backbone: str, *, download: bool) -> Path:
         try:
             return Path(hf_hub_download(repository, WEIGHTS_NAME))
         except (OSError, ValueError) as error:
-            # Of several lines, the first says what happened.
-            reason = f"download failed: {str(error).splitlines()[0]}"
+            # Of several lines, the first says what happened; some errors say nothing but their kind.
+            reason = f"download failed: {next(iter(str(error).splitlines()), type(error).__name__)}"
     raise UsageError(
         f"--weights imagenet: {WEIGHTS_NAME} of {repository} for {backbone} is not there ({reason}). Put it as "
         f"{file_stem(backbone)}.safetensors into a folder (from https://huggingface.co/{repository}) and name it with "

@@ -90,6 +90,7 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path, dataset):
         (lambda name: 2 * fold_of(name), ["folds without an image", "fold 1"]),
         (lambda name: fold_of(name) + 7, ["the least is 7"]),
         (lambda name: 10**12 * fold_of(name), ["only 2 of them occur"]),
+        (lambda name: f"{fold_of(name)}" * 5_000, ["folds that are no whole numbers"]),
         (lambda name: int(name.split("_")[1]), ["the file has 4, the run 2", "--folds 4"]),
         (lambda name: int(name.startswith("nv")), ["fold 0 has no image of nv", "fold 1 has no image of mel"]),
     ],

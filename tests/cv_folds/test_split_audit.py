@@ -166,6 +166,14 @@ def test_a_fold_is_told_by_its_number_however_it_is_spelt(tmp_path):
     assert list(understood(tmp_path, text).values()) == FOLDS
 
 
+def test_a_training_of_a_long_table_is_told_by_its_number_too(tmp_path):
+    spelt = ("{}", "fold_{}", "{}.0")
+    text = "image,fold,set\n" + "\n".join(
+        f"{n},{spelt[ord(n) % 3].format(k)},{'test' if FOLD[n] == k else 'train'}" for k in range(3) for n in "abcdefgh"
+    )
+    assert list(understood(tmp_path, text).values()) == FOLDS
+
+
 def test_columns_can_be_named(tmp_path):
     text = rows("image,x,y,z", lambda n: f"{n},{FOLD[n]},{int(n in TEST)},{part_of(n)}")
     assert list(understood(tmp_path, text, split=("X",)).values()) == FOLDS

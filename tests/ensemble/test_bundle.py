@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -132,6 +133,23 @@ def test_a_failed_write_leaves_the_old_bundle(tmp_path, make_bundle):
     with pytest.raises(DataError, match=r"tiny_thin-0\.safetensors, the weights of tiny_thin, fold 0, is missing"):
         make_bundle(folder, member_files=files)
     assert read_bundle(folder)
+    assert [path.name for path in folder.parent.iterdir()] == ["bundle"]
+
+
+def test_a_bundle_that_cannot_be_put_in_its_place_leaves_the_old_one(tmp_path, make_bundle, monkeypatch):
+    files = write_members(tmp_path / "weights")
+    folder = make_bundle(tmp_path / "out" / "bundle", member_files=files)
+    rename = Path.rename
+
+    def fail(path, target):
+        if path.name.startswith(".bundle.partial"):
+            raise OSError(28, "No space left on device")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="No space left"):
+        make_bundle(folder, member_files=files, hamcv_version="0.2.0")
+    assert read_bundle(folder).manifest.hamcv_version != "0.2.0"
     assert [path.name for path in folder.parent.iterdir()] == ["bundle"]
 
 
@@ -265,6 +283,7 @@ def test_a_bundle_may_itself_be_reached_by_a_link(bundle, tmp_path):
         (("combiner", "backbones"), ["tiny_wide"], "one member for every fold"),
         (("combiner", "parameters", "penalty"), "strong", "penalty"),
         (("preprocessing", "std"), [1.0, 1.0], "preprocessing.std"),
+        (("preprocessing", "std"), [0.2, 0.0, 0.2], "preprocessing.std.1"),
         (("preprocessing", "crop"), 3, "preprocessing.crop"),
         (("prediction_set", "method"), "raps", "prediction_set.method"),
         (("prediction_set", "thresholds"), [1.5] * 3, "prediction_set.thresholds.0"),
@@ -277,7 +296,7 @@ def test_a_damaged_manifest_is_refused_by_the_entry(bundle, path, value, message
         read_bundle(bundle)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "3", '{"schema": 1}', "\x00"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "3", '{"schema": 1}', "\x00", "[" * 100_000])
 def test_a_manifest_that_is_none_is_refused(bundle, content):
     (bundle / "manifest.json").write_text(content)
     with pytest.raises(DataError, match=r"manifest\.json"):

@@ -78,7 +78,8 @@ ENTRY = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
         ({"a": ENTRY | {"dtype": "O"}}, 8), ({"a": ENTRY | {"shape": [3]}}, 8), ({"a": ENTRY | {"shape": [-2]}}, 8),
         ({"a": ENTRY | {"data_offsets": [4, 12]}}, 12), ({"a": ENTRY | {"data_offsets": [8, 0]}}, 8),
         ({"a": ENTRY, "b": ENTRY}, 16), ({"a": ENTRY}, 12), ({"../a": ENTRY}, 8), ({"a\nb": ENTRY}, 8),
-        ({"": ENTRY}, 8),
+        ({"": ENTRY}, 8), (b"[" * 100_000, 0), ({"a": ENTRY | {"shape": [float("inf")]}}, 8),
+        ({"a": {"dtype": "F32", "shape": [2**62, 2**62, 0], "data_offsets": [0, 0]}}, 0),
         ({"cos\nsystem\n(S'id'\ntR.": ENTRY}, 8),
     ],
 )  # fmt: skip
