@@ -26,26 +26,28 @@ TRIPOD, CLAIM = checklist_items("tripod_ai"), checklist_items("claim")
 
 # A word of the subject that the statement gives each number, and words of what it names beside that.
 TRIPOD_SUBJECTS = """
-1 title.*population.*outcome | 2 abstract | 3a context.*why.*exist already | 3b who would use | 3c inequalities | 4 aims
-5a sources.*development.*evaluation.*represent | 5b dates.*follow-up | 6a centres | 6b eligible | 6c treatments
-7 preparation.*quality | 8a outcome.*time horizon.*why.*groups of people | 8b qualification.*outcome | 8c blinding.*outcome
-9a choice of predictors | 9b definition.*predictor.*blinding | 9c qualification.*predictors
-10 sample size.*development.*evaluation | 11 missing.*leaving data out | 12a use of the data.*partition
-12b predictors.*scaling | 12c kind of model.*tuning.*internal | 12d clusters | 12e measures and plots.*compared | 12f updating
-12g computed | 13 imbalance.*recalibration | 14 fairness.*why | 15 output.*thresholds | 16 differences.*eligibility
-17 ethical.*consent | 18a funding.*role | 18b conflicts | 18c protocol | 18d registration | 18e the data | 18f code
-19 patients and the public | 20a flow | 20b characteristics.*missing | 20c compared with development
-21 participants and outcomes | 22 in full.*restricts | 23a intervals.*subgroups | 23b cluster | 24 updating
-25 interpretation.*fairness | 26 limitations | 27a poor or missing input | 27b users | 27c next steps
+1 title.*population.*outcome | 2 abstract | 3a context.*why.*exist already | 3b who would use | 3c inequalities
+4 aims | 5a sources.*development.*evaluation.*represent | 5b dates.*follow-up | 6a centres | 6b eligible
+6c treatments | 7 preparation.*quality | 8a outcome.*time horizon.*why.*groups of people
+8b qualification.*outcome | 8c blinding.*outcome | 9a choice of predictors | 9b definition.*predictor.*blinding
+9c qualification.*predictors | 10 sample size.*development.*evaluation | 11 missing.*leaving data out
+12a use of the data.*partition | 12b predictors.*scaling | 12c kind of model.*tuning.*internal | 12d clusters
+12e measures and plots.*compared | 12f updating | 12g computed | 13 imbalance.*recalibration | 14 fairness.*why
+15 output.*thresholds | 16 differences.*eligibility | 17 ethical.*consent | 18a funding.*role | 18b conflicts
+18c protocol | 18d registration | 18e the data | 18f code | 19 patients and the public | 20a flow
+20b characteristics.*missing | 20c compared with development | 21 participants and outcomes
+22 in full.*restricts | 23a intervals.*subgroups | 23b cluster | 24 updating | 25 interpretation.*fairness
+26 limitations | 27a poor or missing input | 27b users | 27c next steps
 """
 CLAIM_SUBJECTS = """
-1 title | 2 abstract | 3 background.*intended use | 4 aims | 5 prospective | 6 goal | 7 sources | 8 included and excluded
-9 preprocessing | 10 selection | 11 identifies | 12 missing | 13 acquired | 14 reference standard | 15 why this reference
-16 annotated | 17 test data.*annotated.*software | 18 agreement | 19 partitions | 20 no two partitions | 21 size | 22 layers
-23 software | 24 starting values | 25 hyperparameters | 26 final model | 27 ensembles | 28 measures | 29 significance
-30 robustness | 31 explanations.*checked | 32 internal | 33 external | 34 registration | 35 included and excluded
-36 demographic.*partition | 37 uncertainty | 38 diagnostic | 39 failures | 40 limitations | 41 practice | 42 protocol
-43 availability | 44 funding.*role
+1 title | 2 abstract | 3 background.*intended use | 4 aims | 5 prospective | 6 goal | 7 sources
+8 included and excluded | 9 preprocessing | 10 selection | 11 identifies | 12 missing | 13 acquired
+14 reference standard | 15 why this reference | 16 annotated | 17 test data.*annotated.*software | 18 agreement
+19 partitions | 20 no two partitions | 21 size | 22 layers | 23 software | 24 starting values
+25 hyperparameters | 26 final model | 27 ensembles | 28 measures | 29 significance | 30 robustness
+31 explanations.*checked | 32 internal | 33 external | 34 registration | 35 included and excluded
+36 demographic.*partition | 37 uncertainty | 38 diagnostic | 39 failures | 40 limitations | 41 practice
+42 protocol | 43 availability | 44 funding.*role
 """
 
 
