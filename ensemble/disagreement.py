@@ -25,8 +25,9 @@ def spread_of(logits: FloatArray) -> FloatArray:
     -----
     The mutual information between the class and the choice of a member, each member being equally likely: the
     entropy of the members' mean probabilities minus the mean entropy of the members (Depeweg et al., "Decomposition
-    of uncertainty in Bayesian deep learning", ICML 2018). It is also the mean Kullback-Leibler divergence from
-    a member to the mean, the disagreement of Lakshminarayanan, Pritzel & Blundell (NeurIPS 2017).
+    of uncertainty in Bayesian deep learning for efficient and risk-sensitive learning", ICML 2018). It is also the mean
+    Kullback-Leibler divergence from a member to the mean, the disagreement of Lakshminarayanan, Pritzel & Blundell
+    (NeurIPS 2017).
     """
     return mutual_information(_all_members(logits))
 

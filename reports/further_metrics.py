@@ -187,9 +187,9 @@ def debiased_error(gaps: FloatArray, hits: FloatArray, counts: FloatArray) -> Fl
     Returns
     -------
     (r,) array of float64
-        The debiased estimator of Kumar, Liang and Ma, Verified uncertainty calibration, NeurIPS 2019, section 4, of
-        the squared error; its root, or 0 where the noise explains all and more. It takes images as independent, so
-        for several images a lesion it takes too little off. NaN when a bin holds a single image.
+        The debiased estimator of Kumar, Liang and Ma, Verified uncertainty calibration, NeurIPS 2019, of the squared
+        error; its root, or 0 where the noise explains all and more. It takes images as independent, so for several
+        images a lesion it takes too little off. NaN when a bin holds a single image.
     """
     frequency = ratio(hits, counts)
     noise = ratio(frequency * (1 - frequency), np.maximum(counts - 1, 0))

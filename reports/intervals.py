@@ -48,7 +48,7 @@ def percentile_interval(values: FloatArray) -> Interval:
     Returns
     -------
     Interval
-        Efron, Can. J. Stat. 9 (1981) 139-172; percentiles are interpolated linearly. Without ends when fewer than
+        Efron, Can. J. Stat. 9 (1981) 139-158; percentiles are interpolated linearly. Without ends when fewer than
         90 % of the resamples define the metric: what is left would no longer stand for the lesions. Without ends
         also when all resamples give the same value, as for a recall of 0 or a specificity of 1: they cannot
         show how far off the value may be, and an interval without width would call it exact.

@@ -4,7 +4,8 @@ The network's features are what enters the layer that gives the logits. A distri
 by a Gaussian whose leading directions have variances of their own and whose other directions share one: probabilistic
 principal components (Tipping and Bishop, "Probabilistic principal component analysis", JRSS B 61, 1999). The distance
 is Mahalanobis's under that Gaussian, as Lee et al., "A simple unified framework for detecting out-of-distribution
-samples" (NeurIPS 2018), use one, here without classes: rare ones have too few images for a mean of their own.
+samples and adversarial attacks" (NeurIPS 2018), use one, here without classes: rare ones have too few images for a mean
+of their own.
 """
 
 from __future__ import annotations
