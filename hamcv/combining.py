@@ -27,6 +27,7 @@ from hamcv.config import RunConfig, amend_ensemble, read_config
 from hamcv.deploying import missing_weights, training_data, write_predictor
 from hamcv.evaluation import METRICS_FILE, NESTED_FILE, PREDICTIONS_FILE, UNCALIBRATED_FILE, score
 from hamcv.fitting import fit_arm, pooled, refuse_unfinished
+from hamcv.gallery import drop_stale_gallery
 from hamcv.outlier_limits import held_out_warnings
 from hamcv.run_folder import CONFIG_FILE, hold
 from reports.results import Evaluation
@@ -121,6 +122,8 @@ def combine(
 def combine_again(run: Path, changes: Mapping[str, Any] | None = None, assignments: Sequence[str] = ()) -> Combined:
     """Combine, score and report the stored predictions of a run anew, without training.
 
+    A gallery that shows answers of the earlier ensembles is removed; one whose images would be chosen again stays.
+
     Parameters
     ----------
     run : Path
@@ -154,10 +157,13 @@ def combine_again(run: Path, changes: Mapping[str, Any] | None = None, assignmen
                 read_costs(Path(config.ensemble.costs), divisions[0].folds.classes)
             write_text(run / CONFIG_FILE, config.to_toml())
         combined = combine(run, config, divisions, training_data(facts), stage=lambda _: nullcontext())
+        # Drawing needs images and weights, which this command does without.
+        stale = drop_stale_gallery(run, config, combined.predictions)
         reports = write_report(
             run, evaluation=combined.evaluation, predictions=combined.predictions, formats=config.report.formats
         )
-    return replace(combined, files=(*combined.files, *reports))
+    notes = combined.notes if stale is None else (*combined.notes, stale)
+    return replace(combined, files=(*combined.files, *reports), notes=notes)
 
 
 def _combine_arm(run: Path, config: RunConfig, division: Division) -> Callable[[], Deployed]:

@@ -28,7 +28,8 @@ from hamcv.arms import jobs_of_main
 from hamcv.config import RunConfig
 from hamcv.run_folder import CONFIG_FILE
 from hamcv.sources import open_dataset, part_of_run
-from reports.gallery_files import DrawnCase, DrawnMap, picture_size, remove_gallery, write_gallery
+from reports.gallery_files import DrawnCase, DrawnMap, picture_size, read_gallery, remove_gallery, write_gallery
+from reports.gallery_section import cases_of
 from reports.run_folder import DataRecord
 
 _AT_A_TIME = 16
@@ -127,6 +128,36 @@ def redraw_gallery(run: Path, config: RunConfig, data: DataRecord, predictions: 
         remove_gallery(run)
     write_text(run / CONFIG_FILE, changed.to_toml())
     return changed
+
+
+def drop_stale_gallery(run: Path, config: RunConfig, predictions: Predictions) -> str | None:
+    """Remove a gallery that shows other answers than those of now.
+
+    Parameters
+    ----------
+    run : Path
+        A run folder, held by this process.
+    config : RunConfig
+        Its settings.
+    predictions : Predictions
+        Its out-of-fold probabilities.
+
+    Returns
+    -------
+    str or None
+        What was done and how the gallery is drawn again, in one line; None when there is none, or it still holds.
+
+    Raises
+    ------
+    DataError
+        When a file of the gallery is damaged.
+    """
+    files = read_gallery(run)
+    if files is None or cases_of(files, predictions, config.ensemble.deployed) is not None:
+        return None
+    remove_gallery(run)
+    again = f"`hamcv report {run} --gallery {files.record.most}` draws it again, from images and weights"
+    return f"the gallery showed answers of the earlier ensembles and was removed; {again}"
 
 
 def _rows(dataset: LesionDataset, image_ids: Iterable[str]) -> list[tuple[str, int]]:

@@ -52,8 +52,8 @@ def _blocks(study: Study, predictions: Predictions) -> tuple[Block, ...]:
     if files is None:
         return (Paragraph(text=f"No pictures of images are shown: none have been drawn. {HOW}."),)
     deployed = study.settings.ensemble.deployed
-    chosen = choose_cases(predictions, deployed, most=files.record.most) if deployed in predictions.kinds else None
-    if chosen is None or not _same(chosen, files, predictions.classes):
+    chosen = cases_of(files, predictions, deployed)
+    if chosen is None:
         return (
             Notice(
                 text=f"The pictures in the folder gallery are of other predictions and are not shown. {HOW}.",
@@ -64,6 +64,22 @@ def _blocks(study: Study, predictions: Predictions) -> tuple[Block, ...]:
     word = "part" if study.holdout else "fold"
     names = _Names(model=deployed, classes=predictions.classes, parts=tuple(f"{word} {part}" for part in parts))
     return tuple(_shown(chosen, files, names))
+
+
+def cases_of(files: GalleryFiles, predictions: Predictions, deployed: str) -> TellingCases | None:
+    """Return the cases that a gallery shows; None when the predictions choose others, or explain other classes.
+
+    Parameters
+    ----------
+    files : GalleryFiles
+        What was drawn.
+    predictions : Predictions
+        As they are now.
+    deployed : str
+        The ensemble whose answers are shown.
+    """
+    chosen = choose_cases(predictions, deployed, most=files.record.most) if deployed in predictions.kinds else None
+    return chosen if chosen is not None and _same(chosen, files, predictions.classes) else None
 
 
 def _same(chosen: TellingCases, files: GalleryFiles, classes: Sequence[str]) -> bool:

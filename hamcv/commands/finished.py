@@ -58,7 +58,7 @@ def ensemble_command(
     """Combine the stored out-of-fold predictions of a run again, without training; writes scores, predictor, report.
 
     Without the weights of the jobs there is no predictor, all else is the same. What is changed here is written to the
-    config.toml of the run.
+    config.toml of the run. A gallery of other errors is removed; `hamcv report RUN --gallery N` draws it again.
     """
     changes = {
         "ensemble.combiners": names(combiners),

@@ -86,6 +86,31 @@ def test_other_images_are_not_drawn_for_a_run(copy: Path, tiny_config: RunConfig
     assert (copy / "gallery" / "gallery.json").is_file()
 
 
+def test_pictures_of_an_earlier_ensemble_do_not_stay_beside_new_scores(
+    hamcv: Any, copy: Path, tiny_config: RunConfig
+) -> None:
+    before = {path.name: path.read_bytes() for path in (copy / "gallery").iterdir()}
+    screen = hamcv("ensemble", copy)
+    assert screen.code == 0, screen.err
+    assert "gallery" not in screen.err
+    assert {path.name: path.read_bytes() for path in (copy / "gallery").iterdir()} == before
+    other = next(name for name in tiny_config.ensemble.combiners if name != tiny_config.ensemble.deployed)
+    screen = hamcv("ensemble", copy, "--deployed", other)
+    assert screen.code == 0, screen.err
+    assert not (copy / "gallery").exists()
+    command = f"hamcv report {copy} --gallery 12"
+    assert screen.err.count(command) == 1
+    report = (copy / "report.html").read_text()
+    assert "none have been drawn" in report
+    assert "image/jpeg" not in report
+    screen = hamcv(*command.split()[1:], "--format", "html")
+    assert screen.code == 0, screen.err
+    files = read_gallery(copy)
+    assert files is not None
+    assert files.record.model == other
+    assert "image/jpeg" in (copy / "report.html").read_text()
+
+
 def test_a_run_without_a_gallery_goes_on_with_one(small_data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     settings = TINY | {"data": str(small_data), "backbones": ["squeezenet1_1"], "protocol": "holdout"}
