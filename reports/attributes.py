@@ -56,16 +56,26 @@ def attributes_of(predictions: Predictions, clinical: ClinicalTable) -> tuple[At
     known = clinical.take(predictions.image_ids)
     lesions = predictions.lesion_ids
     return (
-        _by_value("sex", "Sex", known.sexes, lesions),
-        _by_age(known.ages),
-        _by_value("localization", "Body site", known.localizations, lesions),
-        _by_value("dx_type", "Diagnosis confirmed by", known.dx_types, lesions),
+        by_value("sex", "Sex", known.sexes, lesions),
+        by_age(known.ages),
+        by_value("localization", "Body site", known.localizations, lesions),
+        by_value("dx_type", "Diagnosis confirmed by", known.dx_types, lesions),
         _by_images(lesions),
     )
 
 
-def _by_value(name: str, title: str, values: StrArray, lesions: StrArray) -> Attribute:
-    """Group equal words, those with most lesions first; rare ones together, and what is not known last."""
+def by_value(name: str, title: str, values: StrArray, lesions: StrArray) -> Attribute:
+    """Group equal words, those with most lesions first; rare ones together, and what is not known last.
+
+    Parameters
+    ----------
+    name, title : str
+        Of the attribute.
+    values : (n,) array of str
+        Empty where not known.
+    lesions : (n,) array of str
+        Lesion of every image.
+    """
     words, codes = np.unique(values, return_inverse=True)
     lesions_of = [len(np.unique(lesions[codes == code])) for code in range(len(words))]
     ranked = sorted((code for code in range(len(words)) if words[code]), key=lambda code: -lesions_of[code])
@@ -83,7 +93,8 @@ def _by_value(name: str, title: str, values: StrArray, lesions: StrArray) -> Att
     return Attribute(name=name, title=title, levels=tuple(names), codes=frozen(place[codes], np.int64))
 
 
-def _by_age(ages: FloatArray) -> Attribute:
+def by_age(ages: FloatArray) -> Attribute:
+    """Group (n,) ages in years, NaN where not known, by `AGE_BANDS`."""
     upper = np.array([end for end, _ in AGE_BANDS])
     bands = np.where(np.isnan(ages), len(upper), np.searchsorted(upper, ages, side="right"))
     return _of_bands("age", "Age in years", bands, [*(name for _, name in AGE_BANDS), NOT_KNOWN])

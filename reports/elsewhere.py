@@ -14,13 +14,19 @@ from numpy.typing import ArrayLike
 
 from cv_folds.errors import UsageError
 from cv_folds.files import write_json
+from ensemble.predictions import Predictions
 from reports import evaluation as scoring
+from reports.attributes import Attribute
 from reports.document import Paragraph
 from reports.given import Given, check_given
+from reports.given_subgroups import given_attributes
 from reports.given_table import read_columns
+from reports.malignant import malignant_classes
+from reports.measure_subgroups import measure_subgroups
 from reports.origin import Origin, build_origin_document
 from reports.results import Evaluation
 from reports.settings import ReportSettings
+from reports.subgroups import Subgroups
 from reports.wording import count, listing, plural
 from reports.write import refuse_other_content, write_document
 
@@ -42,6 +48,7 @@ def evaluate(
     table: str | Path | pd.DataFrame | None = None,
     classes: Sequence[str] | None = None,
     images: ArrayLike | None = None,
+    subgroups: Mapping[str, ArrayLike] | pd.DataFrame | Sequence[str] | None = None,
     name: str = "model",
     out: str | Path | None = None,
     formats: Sequence[Literal["html", "pdf"]] = ("html", "pdf"),
@@ -69,6 +76,11 @@ def evaluate(
         or the labels that occur, sorted, when there are as many as columns (scikit-learn's ``classes_``).
     images : (n,) array, or str, optional
         Unique names of the rows.
+    subgroups : mapping of str to (n,) array, or pandas.DataFrame, optional
+        What divides the rows into groups that are scored apart, as sex, age and body site do in the report of a run:
+        name to values. ``age`` holds years and is divided into the bands of `reports.attributes.AGE_BANDS`; any other
+        column is divided by value, the rarest taken together where there are more than 20. Nothing, NaN and
+        ``unknown`` are a group of their own. With `table`: a mapping of name to column, or a list of columns.
     name : str
         What a single model is called.
     out : str or Path, optional
@@ -97,7 +109,7 @@ def evaluate(
     UsageError
         When the arguments do not fit together, or `out` holds something else. It is a `ValueError`.
     DataError
-        When rows hold no label, no probabilities summing to 1, or no group: all such rows are named. It is a
+        When rows hold no label, no probabilities summing to 1, no group or no age: all such rows are named. It is a
         `ValueError`. Rows that miss 1 by up to 0.01, as printed decimals do, are divided by their sum.
 
     Examples
@@ -114,7 +126,7 @@ def evaluate(
     folder = None if out is None else Path(out)
     if folder is not None:
         refuse_other_content(folder, marker=METRICS_FILE)
-    given = _given(labels, probabilities, groups, images, classes, table=table, name=name)
+    given, dividing = _given(labels, probabilities, groups, images, classes, subgroups, table=table, name=name)
     settings = ReportSettings(resamples=resamples)
     if malignant is not None:
         if absent := [name for name in malignant if name not in given.predictions.classes]:
@@ -123,7 +135,11 @@ def evaluate(
         settings = ReportSettings(resamples=resamples, malignant=tuple(malignant))
     generator = np.random.default_rng(seed)
     scores = scoring.evaluate(given.predictions, demo=False, settings=settings, generator=generator)
-    scores = replace(scores, protocol="given")
+    scores = replace(
+        scores,
+        protocol="given",
+        subgroups=_subgroups(given.predictions, dividing, settings, seed) if dividing else None,
+    )
     if folder is not None:
         write_json(folder / METRICS_FILE, scores.to_json())
         # A PDF knows no fractions of a second.
@@ -139,24 +155,54 @@ def _given(
     groups: ArrayLike | None,
     images: ArrayLike | None,
     classes: Sequence[str] | None,
+    subgroups: Mapping[str, ArrayLike] | pd.DataFrame | Sequence[str] | None,
     *,
     table: str | Path | pd.DataFrame | None,
     name: str,
-) -> Given:
+) -> tuple[Given, tuple[Attribute, ...]]:
     if table is not None:
         columns = read_columns(
-            table, labels=labels, probabilities=probabilities, groups=groups, images=images, name=name
+            table,
+            labels=labels,
+            probabilities=probabilities,
+            groups=groups,
+            images=images,
+            name=name,
+            subgroups=subgroups,
         )
         if classes is not None and isinstance(probabilities, Mapping) and tuple(classes) != columns.classes:
             raise UsageError("the mapping of columns names the classes already; leave `classes` out")
         named = columns.classes if classes is None else classes
-        return check_given(columns.labels, columns.models, columns.groups, columns.images, named, where=columns.where)
+        given = check_given(columns.labels, columns.models, columns.groups, columns.images, named, where=columns.where)
+        return given, given_attributes(columns.subgroups, given.predictions.lesion_ids, where=columns.where)
     if isinstance(labels, str):
         raise UsageError(f"labels={labels!r}: columns are named together with table=FILE")
     models = cast(
         "Mapping[str, ArrayLike]", probabilities if isinstance(probabilities, Mapping) else {name: probabilities}
     )
-    return check_given(labels, models, groups, images, classes, where=lambda row: f"row {row} (counted from 0)")
+    if subgroups is not None and not isinstance(subgroups, Mapping | pd.DataFrame):
+        raise UsageError("subgroups must map each name to its values; columns are named together with table=FILE")
+
+    def where(row: int) -> str:
+        return f"row {row} (counted from 0)"
+
+    given = check_given(labels, models, groups, images, classes, where=where)
+    dividing = {} if subgroups is None else {str(title): values for title, values in subgroups.items()}
+    return given, given_attributes(dividing, given.predictions.lesion_ids, where=where)
+
+
+def _subgroups(
+    predictions: Predictions, attributes: Sequence[Attribute], settings: ReportSettings, seed: int
+) -> Subgroups:
+    return measure_subgroups(
+        predictions,
+        attributes,
+        tuple(predictions.probabilities),
+        malignant_classes(predictions.classes, settings.malignant),
+        resamples=settings.resamples,
+        # A generator of its own in the same state: the resamples are those of the scores.
+        generator=np.random.default_rng(seed),
+    )
 
 
 def _origin(

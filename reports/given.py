@@ -127,10 +127,10 @@ def _columns(values: ArrayLike, name: str) -> FloatArray:
 
 def _class_names(labels: Sequence[Any], n_columns: int, classes: Sequence[str] | None) -> tuple[str, ...]:
     if classes is None:
-        numbers = {label for label in map(_plain, labels) if isinstance(label, int)}
-        if len(numbers) == len(set(map(_plain, labels))) and min(numbers) >= 0 and max(numbers) < n_columns:
+        numbers = {label for label in map(plain_value, labels) if isinstance(label, int)}
+        if len(numbers) == len(set(map(plain_value, labels))) and min(numbers) >= 0 and max(numbers) < n_columns:
             return tuple(str(number) for number in range(n_columns))
-        known = {str(_plain(label)): _plain(label) for label in labels if not _missing(label)}
+        known = {str(plain_value(label)): plain_value(label) for label in labels if not is_missing(label)}
         # Numbers in the order of numbers: 10 stands behind 9.
         names = tuple(sorted(known, key=lambda name: known[name] if len(numbers) == len(known) else name))
         if len(names) != n_columns:
@@ -149,7 +149,7 @@ def _class_names(labels: Sequence[Any], n_columns: int, classes: Sequence[str] |
 
 def _label_numbers(labels: Sequence[Any], classes: tuple[str, ...], where: Callable[[int], str]) -> IntArray:
     index = {name: number for number, name in enumerate(classes)}
-    texts = ["" if _missing(label) else str(_plain(label)) for label in labels]
+    texts = ["" if is_missing(label) else str(plain_value(label)) for label in labels]
     if not index.keys() & set(texts):
         # No label is a name: they may be the numbers of the columns.
         index = {str(number): number for number in range(len(classes))}
@@ -198,17 +198,18 @@ def _names(values: ArrayLike | None, what: str, n_rows: int, where: Callable[[in
     plain = one_axis(values, f"{what}s")
     if len(plain) != n_rows:
         raise UsageError(f"there are {n_rows} labels, but {len(plain)} {what}s")
-    if bad := [where(row) for row, value in enumerate(plain) if _missing(value)]:
+    if bad := [where(row) for row, value in enumerate(plain) if is_missing(value)]:
         raise DataError(f"{plural(len(bad), 'row')} without {what}:\n{list_rows(bad)}")
-    return frozen([str(_plain(value)) for value in plain], np.str_)
+    return frozen([str(plain_value(value)) for value in plain], np.str_)
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """Return whole numbers as such: a column with a gap holds them as floats."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Tell whether a cell holds nothing."""
     return (
         value is None
         or value is pd.NA

@@ -28,6 +28,8 @@ class TableColumns:
     """(n,) groups."""
     images: Sequence[Any] | None
     """(n,) names of the rows."""
+    subgroups: Mapping[str, Sequence[Any]]
+    """What divides the rows: name to (n,) values."""
     classes: tuple[str, ...]
     """As the mapping names them, or the names of the columns."""
     where: Callable[[int], str]
@@ -42,6 +44,7 @@ def read_columns(
     groups: ArrayLike | None,
     images: ArrayLike | None,
     name: str,
+    subgroups: Any = None,
 ) -> TableColumns:
     """Take the named columns out of a CSV file or a data frame.
 
@@ -55,6 +58,8 @@ def read_columns(
         Class to column, for one model; model name to such a mapping, for several; or a list of columns.
     name : str
         What a single model is called.
+    subgroups : mapping or sequence of str, optional
+        Name to column, or a list of columns.
 
     Raises
     ------
@@ -70,8 +75,10 @@ def read_columns(
     wanted = {role: column for role, column in roles.items() if isinstance(column, str)}
     if odd := [role for role, column in roles.items() if column is not None and role not in wanted]:
         raise UsageError(f"with a table, {' and '.join(odd)} must be the name of a column")
+    dividing = _dividing(subgroups)
     of_classes = [column for columns in by_model.values() for column in columns.values()]
-    if absent := [str(column) for column in (*wanted.values(), *of_classes) if column not in frame.columns]:
+    needed = (*wanted.values(), *of_classes, *dividing.values())
+    if absent := [str(column) for column in needed if column not in frame.columns]:
         there = ", ".join(str(column) for column in frame.columns)
         raise UsageError(f"{title} has no column {', '.join(absent)}; it has {there}")
 
@@ -88,6 +95,7 @@ def read_columns(
         models={model: _numbers(frame, columns, where) for model, columns in by_model.items()},
         groups=cells("groups"),
         images=cells("images"),
+        subgroups={title: frame[column].tolist() for title, column in dividing.items()},
         classes=next(iter(orders)),
         where=where,
     )
@@ -123,6 +131,17 @@ def _by_model(probabilities: Any, name: str) -> Mapping[str, Mapping[str, str]]:
         "with a table, probabilities must map each class to its column, or each model to such a mapping, or list the "
         "columns in the order of the classes"
     )
+
+
+def _dividing(subgroups: Any) -> Mapping[str, str]:
+    """Return name to column."""
+    if subgroups is None:
+        return {}
+    if isinstance(subgroups, Mapping) and all(isinstance(column, str) for column in subgroups.values()):
+        return subgroups
+    if isinstance(subgroups, Sequence) and not isinstance(subgroups, str):
+        return {str(column): str(column) for column in subgroups}
+    raise UsageError("with a table, subgroups must map each name to its column, or list the columns")
 
 
 def _numbers(frame: pd.DataFrame, columns: Mapping[str, str], where: Callable[[int], str]) -> FloatArray:

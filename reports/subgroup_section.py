@@ -32,13 +32,18 @@ def _text(subgroups: Subgroups, model: str) -> Paragraph:
         f"{scores.title.lower()} ({scores.reason})" for scores in subgroups.attributes.values() if scores.reason
     ]
     missing = f" Left out: {', '.join(left_out)}." if left_out else ""
+    confirmed = (
+        " How a diagnosis was confirmed says how hard the lesion was: what is followed up or agreed on at sight is "
+        "mostly a plain nevus."
+        if "dx_type" in subgroups.comparable
+        else ""
+    )
     return Paragraph(
         title="How to read this.",
         text=f"Scores of {model} on parts of the images. Groups differ in more than what names them: how often each "
         "class occurs, how it was confirmed, how large lesions are. A difference between two groups is no proof that "
-        "the model treats them differently, and with this many groups some will differ by chance. How a diagnosis was "
-        "confirmed says how hard the lesion was: what is followed up or agreed on at sight is mostly a plain "
-        f"nevus.{missing}",
+        "the model treats them differently, and with this many groups some will differ by chance."
+        f"{confirmed}{missing}",
     )
 
 
