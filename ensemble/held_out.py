@@ -67,7 +67,7 @@ class HeldOut:
     combined: FloatArray
     """(n, n_classes) with natural class shares, not calibrated."""
     uncalibrated: FloatArray
-    """(n, n_classes) with the class shares of training, not calibrated."""
+    """(n, n_classes) with the class shares of training, not calibrated; hyperparameters are those of `combined`."""
     seconds: float
     """Processor time, of one core, of fitting and applying what gave `calibrated`."""
 
@@ -121,7 +121,8 @@ def _predict(task: _Task) -> HeldOut:
     seconds = time.thread_time() - start
     if task.power == 0:
         return HeldOut(calibrated=calibrated, combined=combined, uncalibrated=combined, seconds=seconds)
-    plain = model.combiner.fit(fitting.logits, fitting.labels, fitting.groups, settings, fitting.clinical)
+    # With the hyperparameters that were chosen on these rows, the search for which is most of the time.
+    plain = fitted.combiner.refit(fitting.logits, fitting.labels, fitting.groups, fitting.clinical)
     return HeldOut(
         calibrated=calibrated,
         combined=combined,

@@ -94,7 +94,7 @@ def test_each_fold_is_what_the_pipeline_done_by_hand_gives(calibration):
         calibrator = CALIBRATORS[calibration].fit(unseen, labels, groups, settings, prior_shift(labels, 3, power=1.0))
         expected = calibrator.calibrate(combiner.combine(adjusted[~rest]))
         np.testing.assert_allclose(found.predictions.probabilities["stack"][~rest], expected, atol=1e-6)
-        raw = Stack.fit(oof.logits[rest], labels, groups, settings).combine(oof.logits[~rest])
+        raw = combiner.refit(oof.logits[rest], labels, groups).combine(oof.logits[~rest])
         np.testing.assert_array_equal(found.uncalibrated.probabilities["stack"][~rest], raw)
 
 
