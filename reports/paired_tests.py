@@ -79,8 +79,28 @@ def delong_test(first: FloatArray, second: FloatArray, positive: BoolArray, clus
     variance = float(contrast @ areas.covariance @ contrast)
     if np.isnan(variance):
         return not_tested("the test needs at least two malignant and two benign lesions", difference)
+    return normal_test(difference, variance, without="the difference has no variance")
+
+
+def normal_test(difference: float, variance: float, *, without: str) -> PairedOutcome:
+    """Hold a difference against its standard error.
+
+    Parameters
+    ----------
+    difference : float
+        First model minus second.
+    variance : float
+        Of the difference.
+    without : str
+        Why there is no interval when `variance` is 0.
+
+    Returns
+    -------
+    PairedOutcome
+        With the standard normal statistic z and the normal interval of the difference.
+    """
     if variance <= SAME_WITHIN**2:
-        return without_spread("the difference has no variance", difference)
+        return without_spread(without, difference)
     error = variance**0.5
     z = difference / error
     half = float(norm.ppf((1 + LEVEL) / 2)) * error

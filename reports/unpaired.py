@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
 
 from cv_folds.arrays import BoolArray, FloatArray, IntArray
 from ensemble.predictions import Predictions
@@ -15,11 +14,10 @@ from reports.comparisons import compare
 from reports.delong import Areas, correlated_areas
 from reports.evaluation import Measured, measure
 from reports.families import Family, Pair, family_of
-from reports.intervals import LEVEL, SAME_WITHIN
 from reports.levels import Unit
 from reports.metrics import Scores
-from reports.paired_tests import PairedOutcome, not_tested, without_spread
-from reports.results import Comparison, Estimate
+from reports.paired_tests import PairedOutcome, normal_test, not_tested
+from reports.results import Comparison
 from reports.settings import ReportSettings
 
 
@@ -164,13 +162,4 @@ def independent_delong_test(first: Areas, second: Areas) -> PairedOutcome:
     variance = float(first.covariance[0, 0] + second.covariance[0, 0])
     if np.isnan(variance):
         return not_tested("the test needs at least two malignant and two benign lesions in both", difference)
-    if variance <= SAME_WITHIN**2:
-        return without_spread("the areas have no variance", difference)
-    error = variance**0.5
-    z = difference / error
-    half = float(norm.ppf((1 + LEVEL) / 2)) * error
-    return PairedOutcome(
-        difference=Estimate(value=difference, low=difference - half, high=difference + half),
-        statistic=z,
-        p=float(2 * norm.sf(abs(z))),
-    )
+    return normal_test(difference, variance, without="the areas have no variance")
