@@ -8,11 +8,11 @@ from ensemble.manifest import Manifest, StoredScore
 _TAGS = ("image-classification", "dermatoscopy", "skin-lesion", "ensemble", "calibrated")
 
 _CROSS_FITTED = """\
-Cross-fitted: every image was scored by models, and by a combiner, that had not seen it or its lesion. They
+Cross-fitted: every image was scored by models, and by a combiner, that had not seen it{lesion}. They
 hold for images like the training data; the averaged ensemble in this folder was itself never tested on them."""
 
 _HELD_OUT = """\
-Of the ensemble in this folder, on the test part of a fixed division by lesion that neither its models nor its combiner
+Of the ensemble in this folder, on the test part of a fixed division{lesion} that neither its models nor its combiner
 had seen. They hold for images like those of the test part."""
 
 _CALIBRATED = {
@@ -44,7 +44,9 @@ def model_card(manifest: Manifest) -> str:
     warning = f"> **Caution.** {manifest.caution}\n\n" if manifest.caution is not None else ""
     # One fold only is that of a hold-out: a cross-validation has at least two.
     folds = manifest.n_folds
-    scored = _HELD_OUT if folds == 1 else _CROSS_FITTED
+    # A caution says that lesions were divided.
+    text, lesion = (_HELD_OUT, " by lesion") if folds == 1 else (_CROSS_FITTED, " or its lesion")
+    scored = text.format(lesion=lesion if manifest.caution is None else "")
     rows = "".join(f"| {score.title} | {score.value:.4f} | {_interval(score)} |\n" for score in manifest.scores)
     table = f"| score | value | 95 % interval |\n|---|---|---|\n{rows}" if manifest.scores else "None were stored.\n"
     size, sets = manifest.preprocessing.image_size, manifest.prediction_set

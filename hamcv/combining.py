@@ -29,7 +29,7 @@ from hamcv.evaluation import METRICS_FILE, NESTED_FILE, PREDICTIONS_FILE, UNCALI
 from hamcv.fitting import fit_arm, pooled, refuse_unfinished
 from hamcv.gallery import drop_stale_gallery
 from hamcv.outlier_limits import held_out_warnings
-from hamcv.run_folder import CONFIG_FILE, hold
+from hamcv.run_folder import CONFIG_FILE, WAIT, hold
 from reports.results import Evaluation
 from reports.run_folder import RunRecord, read_record
 from reports.write import write_report
@@ -146,17 +146,18 @@ def combine_again(run: Path, changes: Mapping[str, Any] | None = None, assignmen
     """
     if not (run / CONFIG_FILE).is_file():
         raise UsageError(f"{run} is no run folder: it has no {CONFIG_FILE}")
-    with hold(run):
+    with hold(run, mend=WAIT):
         before = read_config(run / CONFIG_FILE)
         config = amend_ensemble(before, changes or {}, assignments)
         facts = read_record(run / "run.json", RunRecord).data
         divisions = read_divisions(run, config, tuple(facts.images_per_class))
         refuse_unfinished(run, config)
-        if config != before:
-            if config.ensemble.costs is not None:
-                read_costs(Path(config.ensemble.costs), divisions[0].folds.classes)
-            write_text(run / CONFIG_FILE, config.to_toml())
+        if config.ensemble.costs is not None:
+            read_costs(Path(config.ensemble.costs), divisions[0].folds.classes)
         combined = combine(run, config, divisions, training_data(facts), stage=lambda _: nullcontext())
+        if config != before:
+            # Not before: what fails leaves a folder whose settings are those of its scores.
+            write_text(run / CONFIG_FILE, config.to_toml())
         # Drawing needs images and weights, which this command does without.
         stale = drop_stale_gallery(run, config, combined.predictions)
         reports = write_report(

@@ -12,7 +12,7 @@ import numpy as np
 
 from cv_folds.arrays import frozen
 from cv_folds.clinical import METADATA_FILE, read_clinical
-from cv_folds.errors import UsageError
+from cv_folds.errors import DataError, UsageError
 from cv_folds.files import write_json
 from cv_folds.leakage import Audit
 from ensemble.combiners import COMBINERS
@@ -22,7 +22,7 @@ from ensemble.record import ENSEMBLE_FILE, EnsembleRecord
 from hamcv.arms import arms_of
 from hamcv.config import RunConfig, read_config
 from hamcv.gallery import redraw_gallery
-from hamcv.run_folder import CONFIG_FILE, hold
+from hamcv.run_folder import CONFIG_FILE, WAIT, hold
 from reports.attributes import attributes_of
 from reports.effects import Effects
 from reports.evaluation import evaluate
@@ -66,8 +66,18 @@ def score(run: Path, config: RunConfig, *, demo: bool) -> tuple[Predictions, Eva
         As read from the file.
     evaluation : Evaluation
         All scores.
+
+    Raises
+    ------
+    DataError
+        When a file is missing or damaged, or the settings are of another combination than the predictions.
     """
     predictions = Predictions.read_csv(run / PREDICTIONS_FILE, model_kinds(config))
+    if config.ensemble.deployed not in predictions.probabilities:
+        raise DataError(
+            f"{run / PREDICTIONS_FILE}: holds no {config.ensemble.deployed}, which {CONFIG_FILE} names as "
+            f"ensemble.deployed; `hamcv ensemble {run}` combines the networks again"
+        )
     generator = np.random.default_rng(config.seed)
     evaluation = evaluate(predictions, demo=demo, settings=config.report, generator=generator)
     evaluation = replace(
@@ -197,9 +207,9 @@ def report_run(run: Path, formats: Sequence[str], *, gallery: int | None = None)
             raise UsageError(f"--format {name}: must be html, pdf or both separated by a comma")
     if not (run / CONFIG_FILE).is_file():
         raise UsageError(f"{run} is no run folder: it has no {CONFIG_FILE}")
-    config = read_config(run / CONFIG_FILE)
     chosen = [FORMATS[name] for name in formats]
-    with hold(run):
+    with hold(run, mend=WAIT):
+        config = read_config(run / CONFIG_FILE)
         record = read_record(run / "run.json", RunRecord)
         refuse_failed_jobs(run, record)
         predictions, evaluation = score(run, config, demo=record.data.demo)

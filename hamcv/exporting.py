@@ -21,7 +21,7 @@ from hamcv.config import RunConfig, read_config
 from hamcv.deploying import missing_weights, training_data, write_predictor
 from hamcv.evaluation import METRICS_FILE, PREDICTIONS_FILE, model_kinds, stored_scores
 from hamcv.fitting import fit_arm, refuse_unfinished
-from hamcv.run_folder import CONFIG_FILE
+from hamcv.run_folder import CONFIG_FILE, keep_unchanged
 from reports.run_folder import RunRecord, read_record
 
 MembersName: TypeAlias = Literal["all", "best"]
@@ -76,12 +76,20 @@ def export(source: Path, options: ExportOptions) -> Exported:
         not installed.
     DataError
         When the run is not finished, or a file is missing or damaged.
+    RunFolderBusyError
+        When another process writes to the run.
     """
     if options.members not in get_args(MembersName):
         raise UsageError(f"--members {options.members}: must be {' or '.join(get_args(MembersName))}")
     _refuse_output(source, options)
     if options.onnx:
         refuse_without_onnx()
+    # A run that goes on replaces its files one by one.
+    with keep_unchanged(source):
+        return _export(source, options)
+
+
+def _export(source: Path, options: ExportOptions) -> Exported:
     if options.members == "all":
         bundle = read_bundle(find_bundle(source))
         return Exported(bundle=repack(bundle, options.out, half=options.half, onnx=options.onnx), best=None)

@@ -17,7 +17,7 @@ from cv_folds.clinical import ClinicalTable
 from cv_folds.errors import UsageError
 from cv_folds.files import write_json, write_text
 from ensemble import EnsemblePredictor
-from hamcv.config import RunConfig
+from hamcv.config import RunConfig, read_config
 from hamcv.evaluation import METRICS_FILE, PREDICTIONS_FILE, stored_scores
 from hamcv.external_record import (
     ANSWERS_FILE,
@@ -29,6 +29,7 @@ from hamcv.external_record import (
 )
 from hamcv.external_scores import Answers, ask, score
 from hamcv.external_set import ExternalSet, external_set
+from hamcv.run_folder import CONFIG_FILE
 from hamcv.sources import open_dataset
 from hamcv.training_data import find_training_data, learned_from
 from reports.external import ExternalFacts, external_origin
@@ -81,7 +82,11 @@ def parse_classes(texts: Sequence[str]) -> dict[str, str]:
         When it is written in another way, or names a class twice.
     """
     pairs: dict[str, str] = {}
-    for cell in (cell for row in csv.reader(texts, skipinitialspace=True) for cell in row):
+    try:
+        cells = [cell for row in csv.reader(texts, skipinitialspace=True) for cell in row]
+    except csv.Error as error:
+        raise UsageError(f"--classes {' '.join(texts)!r}: cannot be read ({error}); write THEIRS=OURS,...") from error
+    for cell in cells:
         theirs, separator, ours = (part.strip() for part in cell.partition("="))
         if not separator or not theirs:
             raise UsageError(f"--classes {cell}: write THEIRS=OURS, for example --classes AK=akiec,SCC=akiec")
@@ -89,6 +94,12 @@ def parse_classes(texts: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"--classes: {theirs} is named twice")
         pairs[theirs] = ours
     return pairs
+
+
+def malignant_of(source: Path) -> tuple[str, ...] | None:
+    """Return the classes that a run counts as malignant, so that its scores elsewhere do too; None for a bundle."""
+    settings = source / CONFIG_FILE
+    return read_config(settings).report.malignant if settings.is_file() else None
 
 
 def evaluate_external(config: RunConfig, options: ExternalOptions, console: Console) -> ExternalResult:

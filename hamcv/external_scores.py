@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
@@ -49,7 +48,7 @@ class Answers:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(columns(self.predictions.classes))
         for image, prediction in zip(self.predictions.image_ids.tolist(), self.each, strict=True):
-            writer.writerow(row(Path(image), prediction))
+            writer.writerow(row(image, prediction))
         return text.getvalue()
 
 

@@ -37,6 +37,14 @@ _AT_A_TIME = 16
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Photo:
+    """An image as the networks and the report take it: originals of many megapixels are not kept."""
+
+    pixels: ByteArray
+    shown: ByteArray
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Looks:
     """Maps by image, class and backbone, each (side, side) from 0 to 1, and which backbones have none."""
 
@@ -71,14 +79,15 @@ def draw_gallery(run: Path, config: RunConfig, dataset: LesionDataset, predictio
     chosen = choose_cases(predictions, config.ensemble.deployed, most=config.report.gallery)
     cases = (*chosen.errors, *chosen.disagreements)
     names = dict.fromkeys(case.image_id for case in cases)
-    images = {name: decode_rgb(dataset.paths[row]) for name, row in _rows(dataset, names)}
+    size = config.training.image_size
+    images = {name: _decode(dataset.paths[row], size) for name, row in _rows(dataset, names)}
     # On one thread: the order of a sum depends on how many there are, and with it the last digits of a map.
     with single_threaded(1) as alone:
         asked = alone.submit(_look, run, config, cases, images, predictions.classes, device)
     looks = asked.result()
 
     def drawn(some: Sequence[Case]) -> list[DrawnCase]:
-        return [_draw(case, images[case.image_id], looks.maps, predictions.classes) for case in some]
+        return [_draw(case, images[case.image_id].shown, looks.maps, predictions.classes) for case in some]
 
     write_gallery(
         run,
@@ -123,7 +132,7 @@ def redraw_gallery(run: Path, config: RunConfig, data: DataRecord, predictions: 
             raise DataError(
                 f"--gallery: {config.data} does not hold the images of this run any more; put them back there"
             )
-        draw_gallery(run, changed, dataset, predictions, str(resolve_device(config.device)))
+        draw_gallery(run, changed, dataset, predictions, _device_here(config.device))
     else:
         remove_gallery(run)
     write_text(run / CONFIG_FILE, changed.to_toml())
@@ -160,6 +169,22 @@ def drop_stale_gallery(run: Path, config: RunConfig, predictions: Predictions) -
     return f"the gallery showed answers of the earlier ensembles and was removed; {again}"
 
 
+def _device_here(wanted: str) -> str:
+    """Return the device of a run; where it is not, as on another machine than that of the run, what there is."""
+    try:
+        return str(resolve_device(wanted))
+    except UsageError:
+        return str(resolve_device("auto"))
+
+
+def _decode(path: Path, size: int) -> _Photo:
+    image = decode_rgb(path)
+    return _Photo(
+        pixels=to_pixels(image, size),
+        shown=np.asarray(image.resize(picture_size(*image.size), Image.Resampling.LANCZOS)),
+    )
+
+
 def _rows(dataset: LesionDataset, image_ids: Iterable[str]) -> list[tuple[str, int]]:
     names = list(image_ids)
     return list(zip(names, positions(dataset.image_ids, np.array(names)).tolist(), strict=True)) if names else []
@@ -169,7 +194,7 @@ def _look(
     run: Path,
     config: RunConfig,
     cases: Sequence[Case],
-    images: Mapping[str, Image.Image],
+    images: Mapping[str, _Photo],
     classes: tuple[str, ...],
     device: str,
 ) -> _Looks:
@@ -202,7 +227,7 @@ def _look(
             continue
         for start in range(0, len(wanted), _AT_A_TIME):
             part = wanted[start : start + _AT_A_TIME]
-            pixels = torch.from_numpy(np.stack([to_pixels(images[name], size) for name, _ in part])).to(device)
+            pixels = torch.from_numpy(np.stack([images[name].pixels for name, _ in part])).to(device)
             labels = torch.tensor([label for _, label in part])
             with exact_float32(torch.device(device)):
                 images_seen = normalise(pixels, record.normalisation or IMAGENET)
@@ -213,11 +238,10 @@ def _look(
 
 
 def _draw(
-    case: Case, image: Image.Image, maps: Mapping[tuple[str, int, str], FloatArray], classes: tuple[str, ...]
+    case: Case, picture: ByteArray, maps: Mapping[tuple[str, int, str], FloatArray], classes: tuple[str, ...]
 ) -> DrawnCase:
-    size = picture_size(*image.size)
-    picture: ByteArray = np.asarray(image.resize(size, Image.Resampling.LANCZOS))
-    drawn = []
+    height, width = picture.shape[:2]
+    size, drawn = (width, height), []
     for claim in case.claims:
         known = tuple(name for name in claim.backbones if (case.image_id, claim.label, name) in maps)
         if known:

@@ -8,7 +8,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from cv_folds.files import write_json
 from cv_folds.leakage import Leakage
 from cv_folds.scheduling.outcome import JobOutcome
 from cv_folds.scheduling.threads import cpu_cores
+from cv_folds.training.backbone_names import is_timm
 from hamcv.config import RunConfig
 
 PACKAGES = (
@@ -86,7 +87,7 @@ class RunJournal:
             "protocol": config.protocol,
             "started": _now(),
             "finished": None,
-            "versions": versions() | _cuda_version(device),
+            "versions": versions() | _timm_version(config.backbones) | _cuda_version(device),
             "platform": platform.platform(),
             "device": {
                 "kind": torch.device(device).type,
@@ -195,6 +196,11 @@ def _machine(device: str) -> dict[str, float]:
     if torch.device(device).type == "cuda":
         found["gpu_memory_mib"] = round(torch.cuda.get_device_properties(device).total_memory / 2**20, 1)
     return found
+
+
+def _timm_version(backbones: Sequence[str]) -> dict[str, str]:
+    """Return the version of timm where a backbone is one of its: another may build another network."""
+    return {"timm": importlib.metadata.version("timm")} if any(map(is_timm, backbones)) else {}
 
 
 def _cuda_version(device: str) -> dict[str, str]:

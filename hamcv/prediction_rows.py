@@ -15,15 +15,15 @@ def columns(classes: Sequence[str]) -> list[str]:
     return [*said, *classes]
 
 
-def row(path: Path, prediction: Prediction) -> list[object]:
-    """Return the fields of one image, in the order of `columns`, numbers with all digits.
+def row(image: str | Path, prediction: Prediction) -> list[object]:
+    """Return the fields of one image, a path or an id, in the order of `columns`, numbers with all digits.
 
     Mutual information and vote entropy are in nats. A distance that is not known, and no warning, leave a blank.
     """
     # Names of classes may hold blanks; those are quoted, all others stand as they are.
     sets = shlex.join(prediction.prediction_set)
     return [
-        path,
+        image,
         prediction.label,
         sets,
         prediction.mutual_information,

@@ -21,7 +21,7 @@ from hamcv.job import refuse_changed_folds, write_folds
 from hamcv.journal import RunJournal
 from hamcv.log import LOGGER, logging_to
 from hamcv.preflight import Preflight, preflight
-from hamcv.run_folder import changed_ensembles, open_run_folder
+from hamcv.run_folder import done_anew, open_run_folder
 from hamcv.sources import DEMO_BANNER
 from hamcv.training import choose_engine, decode, job_spec, memory_of_workers, refuse_failures, train
 from reports.results import Evaluation
@@ -111,7 +111,7 @@ def run(config: RunConfig, options: RunOptions, console: Console) -> RunResult:
             for job in jobs_of(config)
         ]
         engine.check(specs)
-        combined_anew = [] if options.overwrite else changed_ensembles(options.out, config)
+        anew = [] if options.overwrite else done_anew(options.out, config)
         begin()
         with logging_to(console, options.out / "log.jsonl") as log:
             if found.dataset.demo:
@@ -124,8 +124,8 @@ def run(config: RunConfig, options: RunOptions, console: Console) -> RunResult:
                 f"{plural(len(config.backbones), 'backbone')} on "
                 f"{engine.device}, {engine.side_by_side} side by side" + (f" on {engine.place}" if engine.place else "")
             )
-            for line in combined_anew:
-                log.warning(f"note: combined anew with {line}")
+            for line in anew:
+                log.warning(f"note: {line}")
             assert found.shared is not None
             for line in found.shared.words:
                 log.info(line)

@@ -16,13 +16,16 @@ from hamcv.config import RunConfig, differences, read_config
 
 CONFIG_FILE = "config.toml"
 LOCK_FILE = ".lock"
-COMBINED_ANEW = "ensemble."
-"""Begins the settings that no training depends on: a run goes on with others of them."""
+WAIT = "wait for it"
+"""The mend where a run folder is meant that exists."""
+
+_DONE_ANEW = {"ensemble.": "combined anew with", "report.": "scored and reported anew with"}
+"""Beginnings of the settings that no training depends on, so that a run goes on with others of them, and the words."""
 
 _FIRST_JOB_BYTE = 2**20
 
-CHANGEABLE = frozenset({"nested", "report.gallery"})
-"""Settings that a run may be resumed with other values of: they change what is added to it, and no job of it."""
+CHANGEABLE = frozenset({"nested"})
+"""Settings that a run may be resumed with other values of: they add jobs to it, and change none."""
 
 
 @contextmanager
@@ -52,7 +55,7 @@ def open_run_folder(folder: Path, config: RunConfig, *, overwrite: bool) -> Iter
         When another process holds the folder.
     UsageError
         When the folder holds something else, or a run with other settings (the difference is shown). Those of
-        `CHANGEABLE` may differ, and those of the ensembles: networks are combined anew at the end of every run.
+        `CHANGEABLE` may differ, and those of ensembles and reports: both are made anew at the end of every run.
     """
     _refuse_foreign(folder)
     made = [path for path in (folder, *folder.parents) if not path.exists()]
@@ -171,17 +174,17 @@ def _refuse_foreign(folder: Path) -> None:
             )
 
 
-def changed_ensembles(folder: Path, config: RunConfig) -> list[str]:
-    """Return ``key: old -> new`` for settings of the ensembles that are not those of a run folder."""
+def done_anew(folder: Path, config: RunConfig) -> list[str]:
+    """Say which settings of ensembles and report are not those of a run folder, a line each."""
     if not (folder / CONFIG_FILE).is_file():
         return []
     changed = differences(read_config(folder / CONFIG_FILE), config)
-    return [line for line in changed if line.startswith(COMBINED_ANEW)]
+    return [f"{words} {line}" for line in changed for start, words in _DONE_ANEW.items() if line.startswith(start)]
 
 
 def _refuse_other_settings(folder: Path, config: RunConfig) -> None:
     changed = differences(read_config(folder / CONFIG_FILE), config, but=CHANGEABLE)
-    if changed := [line for line in changed if not line.startswith(COMBINED_ANEW)]:
+    if changed := [line for line in changed if not line.startswith(tuple(_DONE_ANEW))]:
         raise UsageError(
             f"{folder} holds a run with other settings:\n{list_rows(changed)}\n"
             "Repeat those settings to resume it, choose another --out, or start afresh with --overwrite."

@@ -10,7 +10,7 @@ import numpy as np
 from cv_folds.arrays import frozen
 from cv_folds.data.dataset import LesionDataset
 from cv_folds.data.readers import AUTO
-from cv_folds.errors import DataError
+from cv_folds.errors import DataError, UsageError
 from cv_folds.scheduling.threads import cpu_cores
 from cv_folds.training_images import TrainingImages, file_digests
 from ensemble.bundle import Bundle
@@ -58,7 +58,8 @@ def find_training_data(source: Path, folder: str | None, bundle: Bundle) -> Trai
     name = Path(config.data).name
     try:
         whole = open_dataset(config.data, format=config.format, columns=config.columns)
-    except DataError:
+    except (DataError, UsageError):
+        # UsageError: columns that the table of another data set in its place does not have.
         return TrainingDataAtHand(dataset=None, absent=f"the folder {name} of the run is not there or has changed")
     dataset = part_of_run(whole, config)
     if dataset.fingerprint != bundle.manifest.training_data.fingerprint:

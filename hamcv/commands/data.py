@@ -121,6 +121,8 @@ def audit_command(
     from hamcv.audit_screen import show_audit
     from hamcv.auditing import AuditOptions, audit_data
 
+    if folds is None and (image_column or split_columns):
+        raise UsageError("--image-column and --split-column name columns of the table of --folds; name that table too")
     decided = {"audit.accept": accept, "audit.reject": reject}
     config = settings_of_data(
         str(path.absolute()),

@@ -10,14 +10,14 @@ from rich.console import Console
 
 from ensemble.settings import CalibratorName
 from hamcv.combining import combine_again
-from hamcv.commands.options import complain, names, stderr
+from hamcv.commands.options import ReportsOption, complain, names, stderr
 from hamcv.compare_screen import show_comparison
 from hamcv.screens import show_leaderboard, show_notes, show_written
 
 
 def report_command(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
-    formats: Annotated[str, typer.Option("--format", metavar="html,pdf", help="What to write.")] = "html,pdf",
+    formats: ReportsOption = "html,pdf",
     gallery: Annotated[
         int | None,
         typer.Option(
@@ -31,7 +31,7 @@ def report_command(
     """Score the stored predictions of a run and write its reports again, without training."""
     from hamcv.evaluation import report_run
 
-    evaluation, files = report_run(run_folder, [name.strip() for name in formats.split(",")], gallery=gallery)
+    evaluation, files = report_run(run_folder, names(formats) or (), gallery=gallery)
     show_leaderboard(evaluation, Console())
     show_written(files, Console())
 
@@ -93,7 +93,7 @@ def compare_command(
         str | None,
         typer.Option(metavar="folds,files", help="Pair the images even though folds or image files differ."),
     ] = None,
-    formats: Annotated[str, typer.Option("--format", metavar="html,pdf", help="What to write.")] = "html,pdf",
+    formats: ReportsOption = "html,pdf",
     malignant: Annotated[
         str | None,
         typer.Option(metavar="A,B,...", help="Classes that count as malignant [default: those of the runs]."),

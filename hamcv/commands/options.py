@@ -31,6 +31,16 @@ StratifyOption: TypeAlias = Annotated[
         "--stratify", metavar="A,B", help="Spread dx_type, sex or site evenly over the folds too, not only diagnoses."
     ),
 ]
+DeviceOption: TypeAlias = Annotated[
+    str, typer.Option("--device", metavar="auto|cpu|cuda|cuda:N", help="Where to compute.")
+]
+ViewsOption: TypeAlias = Annotated[
+    int, typer.Option("--tta", metavar="N", min=1, max=8, help="Average over N turned and mirrored views.")
+]
+SpinsOption: TypeAlias = Annotated[
+    int, typer.Option("--spins", metavar="N", min=0, max=64, help="Average over N turns by random angles, too.")
+]
+ReportsOption: TypeAlias = Annotated[str, typer.Option("--format", metavar="html,pdf", help="What to write.")]
 
 
 def names(text: str | None) -> list[str] | None:

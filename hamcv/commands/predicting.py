@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from hamcv.commands.options import FormatOption, stderr
+from hamcv.commands.options import DeviceOption, FormatOption, SpinsOption, ViewsOption, stderr
 from hamcv.outputs import check_output
 from hamcv.screens import show_demo_banner, show_exported, show_leaderboard, show_notes, show_written
 from hamcv.sources import choose_data, settings_of_data
@@ -21,13 +21,9 @@ def predict_command(
         typer.Argument(metavar="IMAGE...", help="Image files, folders (with all below), patterns like 'in/**/*.png'."),
     ],
     output: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="[default: stdout]")] = None,
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N", help="Where to compute.")] = "auto",
-    tta: Annotated[
-        int, typer.Option("--tta", metavar="N", min=1, max=8, help="Average over N turned and mirrored views.")
-    ] = 1,
-    spins: Annotated[
-        int, typer.Option("--spins", metavar="N", min=0, max=64, help="Average over N turns by random angles, too.")
-    ] = 0,
+    device: DeviceOption = "auto",
+    tta: ViewsOption = 1,
+    spins: SpinsOption = 0,
 ) -> None:
     """Classify images with the ensemble, as CSV: label, prediction set, disagreement, distance, warning, probabilities.
 
@@ -98,13 +94,9 @@ def evaluate_command(
         bool,
         typer.Option("--own-ids", help="An id of the data that equals one of the training data is another image's."),
     ] = False,
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N", help="Where to compute.")] = "auto",
-    tta: Annotated[
-        int, typer.Option("--tta", metavar="N", min=1, max=8, help="Average over N turned and mirrored views.")
-    ] = 1,
-    spins: Annotated[
-        int, typer.Option("--spins", metavar="N", min=0, max=64, help="Average over N turns by random angles, too.")
-    ] = 0,
+    device: DeviceOption = "auto",
+    tta: ViewsOption = 1,
+    spins: SpinsOption = 0,
     assignments: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="key=value", help="Any of columns.KEY, audit.KEY and report.KEY."),
@@ -114,7 +106,7 @@ def evaluate_command(
 
     Images that were in training, and near-duplicates of them, are found and left out.
     """
-    from hamcv.external import ExternalOptions, evaluate_external, parse_classes
+    from hamcv.external import ExternalOptions, evaluate_external, malignant_of, parse_classes
 
     options = ExternalOptions(
         source=source,
@@ -127,7 +119,13 @@ def evaluate_command(
         spins=spins,
     )
     chosen = choose_data(data).data
-    config = settings_of_data(chosen, layout, assignments, allowed=("columns.KEY", "audit.KEY", "report.KEY"))
+    config = settings_of_data(
+        chosen,
+        layout,
+        assignments,
+        allowed=("columns.KEY", "audit.KEY", "report.KEY"),
+        options={"report.malignant": malignant_of(source)},
+    )
     result = evaluate_external(config, options, stderr())
     show_notes(result.notes, stderr())
     show_leaderboard(result.evaluation, Console())

@@ -106,7 +106,8 @@ def run_command(
 ) -> None:
     """Split, train, ensemble, report: the whole cross-validation in one command.
 
-    A run folder that exists is resumed when its settings are the same; --nested may be added to it.
+    A run folder that exists is resumed when its settings are the same; --nested may be added to it, and settings
+    ensemble.KEY and report.KEY may differ.
     """
     config = _config(
         data,

@@ -112,3 +112,11 @@ def test_the_text_tells_what_matters(bundle: Any, manifest: Manifest) -> None:
     assert "Demo" not in card_of(manifest)
     assert "None were stored." in card_of(manifest, ())
     assert "| Macro F1 | 0.5000 |  |" in card_of(manifest, [SCORES[0].model_copy(update={"value": 0.5, "low": None})])
+
+
+def test_where_lesions_were_divided_the_card_does_not_say_otherwise(manifest: Manifest) -> None:
+    assert "had not seen it or its lesion. They" in card_of(manifest)
+    assert "had not seen it. They" in card_of(manifest, caution="The folds leak.")
+    alone = manifest.model_copy(update={"members": manifest.members[:2]})
+    assert "a fixed division by lesion that neither" in card_of(alone)
+    assert "a fixed division that neither" in card_of(alone, caution="The parts leak.")

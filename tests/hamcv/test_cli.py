@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cv_folds.errors import DataError
 from ensemble import EnsemblePredictor
 from hamcv.cli import app
 from hamcv.config import differences, read_config
@@ -98,6 +99,7 @@ def test_help_goes_to_stdout(hamcv: Hamcv, arguments: tuple[str, ...]) -> None:
         (("run", "--backend", "dask", "--address", "nonsense"), 2, ["--address nonsense", "dask scheduler"]),
         (("job", "nowhere", "0"), 2, ["nowhere", "--prepare"]),
         (("data", "info", "nowhere"), 3, ["nowhere"]),
+        (("data", "audit", "nowhere", "--split-column", "part"), 2, ["--split-column", "--folds"]),
         (("report", "nowhere"), 2, ["nowhere", "no run folder"]),
         (("compare", "nowhere", "--out", "out"), 2, ["two runs or more"]),
         (("compare", "nowhere", "neither", "--out", "out"), 2, ["nowhere", "no run folder"]),
@@ -300,6 +302,29 @@ def test_a_finished_run_is_combined_in_another_way(hamcv: Hamcv, tiny_run: Path,
     assert manifest["combiner"]["name"] == "greedy"
     ensemble = read_config(out / "config.toml").ensemble
     assert (ensemble.combiners, ensemble.coverage) == (("soft_vote", "greedy"), 0.8)
+
+
+def test_a_combination_that_fails_leaves_the_settings_as_they_were(
+    hamcv: Hamcv, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(tiny_run, out, ignore=shutil.ignore_patterns("figures", "gallery"))
+    settings = (out / "config.toml").read_bytes()
+
+    def fail(*_: object, **__: object) -> None:
+        raise DataError("no memory left")
+
+    monkeypatch.setattr("hamcv.combining.fit_arm", fail)
+    assert hamcv("ensemble", out, "--combiners", "greedy", "--deployed", "greedy").code == 3
+    assert (out / "config.toml").read_bytes() == settings
+    # Of a combination that was cut off after its predictions, a report says what is missing.
+    text = settings.decode().replace('deployed = "stack"', 'deployed = "greedy"')
+    (out / "config.toml").write_text(text)
+    predictions = pd.read_csv(out / "predictions.csv")
+    predictions.loc[:, ~predictions.columns.str.startswith("greedy/")].to_csv(out / "predictions.csv", index=False)
+    screen = hamcv("report", out, "--format", "html")
+    assert screen.code == 3
+    assert "holds no greedy, which config.toml names as ensemble.deployed; `hamcv ensemble" in screen.err
 
 
 def test_calibration_and_costs_are_changed_without_training(hamcv: Hamcv, tiny_run: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 from cv_folds.data.demo import write_demo_set
 from cv_folds.errors import UsageError
 from hamcv.config import resolve
-from hamcv.external import parse_classes
+from hamcv.external import malignant_of, parse_classes
 
 QUICK = ("--set", 'report.formats=["html"]', "--set", "report.resamples=100")
 THEIRS = {"akiec": "AK", "bcc": "BCC", "bkl": "seborrheic keratosis", "df": "DF", "mel": "Melanoma", "nv": "nevus"}
@@ -331,9 +331,17 @@ def test_a_folder_of_something_else_is_left_alone(
     assert sorted(path.name for path in tried.iterdir()) == before
 
 
+def test_what_a_run_counts_as_malignant_counts_elsewhere_too(tmp_path: Path) -> None:
+    assert malignant_of(tmp_path) is None
+    (tmp_path / "config.toml").write_text(resolve("demo", {"report.malignant": ["mel", "bkl"]}).to_toml())
+    assert malignant_of(tmp_path) == ("mel", "bkl")
+
+
 def test_classes_are_parsed() -> None:
     assert parse_classes([]) == {}
     assert parse_classes(["AK=akiec, SCC = akiec", "UNK="]) == {"AK": "akiec", "SCC": "akiec", "UNK": ""}
     assert parse_classes(['"nevus, blue=nv",x=mel']) == {"nevus, blue": "nv", "x": "mel"}
     with pytest.raises(UsageError, match="AK is named twice"):
         parse_classes(["AK=akiec", "AK=bcc"])
+    with pytest.raises(UsageError, match=r"--classes 'AK=akiec\\nSCC=akiec'"):
+        parse_classes(["AK=akiec\nSCC=akiec"])

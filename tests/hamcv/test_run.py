@@ -143,6 +143,10 @@ def test_a_run_that_was_combined_in_another_way_goes_on_without_training(
     combine_again(out, {"ensemble.calibration": "none"})
     assert (out / "predictions.csv").read_bytes() != (tiny_run / "predictions.csv").read_bytes()
     assert resolve(str(out / "config.toml"), {}).ensemble.combiners == ("soft_vote",)
+    fewer = tiny_config.report.model_copy(update={"resamples": 100, "gallery": 0})
+    carry_out(tiny_config.model_copy(update={"report": fewer}), out)
+    assert "scored and reported anew with report.resamples: " in (out / "log.jsonl").read_text()
+    assert resolve(str(out / "config.toml"), {}).report.resamples == 100
     carry_out(tiny_config, out)
     assert {path: path.stat().st_mtime_ns for path in out.glob("jobs/*/*/*")} == trained
     for name in ("config.toml", "predictions.csv", "predictions-uncalibrated.csv", "metrics.json"):

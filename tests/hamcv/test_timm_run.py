@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from ensemble.networks import load_network
 from ensemble.onnx.writing import write_onnx
 from hamcv.config import resolve
 
-pytest.importorskip("timm")
+timm = pytest.importorskip("timm")
 
 NAME = "timm:test_efficientnet"
 
@@ -49,6 +50,7 @@ def run_folder(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def test_a_run_reports_and_predicts(run_folder: Path, small_data: Path) -> None:
     assert (run_folder / "jobs" / "timm-test_efficientnet" / "fold-1" / "model.safetensors").is_file()
     assert (run_folder / "report.html").is_file()
+    assert json.loads((run_folder / "run.json").read_text())["versions"]["timm"] == timm.__version__
     assert NAME in (run_folder / "report.html").read_text(encoding="utf-8")
     files = {path.name for path in (run_folder / "predictor").glob("*.safetensors")}
     assert {"timm-test_efficientnet-fold-0.safetensors", "timm-test_efficientnet-fold-1-features.safetensors"} <= files
