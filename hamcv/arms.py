@@ -20,8 +20,8 @@ from cv_folds.held_out import fold_pairs
 from cv_folds.leakage import measure_leakage
 from cv_folds.splits import TEST, Folds, image_level_folds, torn_groups
 from cv_folds.training.record import job_folder, job_name
-from hamcv.config import RunConfig
 from hamcv.folding import stratified_folds, stratified_holdout
+from hamcv.run_config import RunConfig
 from reports.run_folder import read_folds
 
 FOLDS_FILE = "folds.csv"

@@ -23,12 +23,13 @@ from ensemble.nested import nested_predictions
 from ensemble.predictions import Predictions
 from ensemble.record import ENSEMBLE_FILE, EnsembleRecord
 from hamcv.arms import Division, jobs_of_pairs, read_divisions
-from hamcv.config import RunConfig, amend_ensemble, read_config
+from hamcv.config import amend_ensemble, read_config
 from hamcv.deploying import missing_weights, training_data, write_predictor
 from hamcv.evaluation import METRICS_FILE, NESTED_FILE, PREDICTIONS_FILE, UNCALIBRATED_FILE, score
 from hamcv.fitting import fit_arm, pooled, refuse_unfinished
 from hamcv.gallery import drop_stale_gallery
 from hamcv.outlier_limits import held_out_warnings
+from hamcv.run_config import RunConfig
 from hamcv.run_folder import CONFIG_FILE, WAIT, hold
 from reports.results import Evaluation
 from reports.run_folder import RunRecord, read_record

@@ -16,8 +16,8 @@ from ensemble.bundle_writing import write_bundle
 from ensemble.deployed import Deployed
 from ensemble.manifest import Preprocessing, StoredScore, TrainingData
 from hamcv.arms import Division, jobs_of_main
-from hamcv.config import RunConfig
 from hamcv.outlier_limits import gauge_files, outlier_limits
+from hamcv.run_config import RunConfig
 from reports.results import Estimate
 from reports.run_folder import DataRecord
 from reports.summary import leakage_warning

@@ -20,8 +20,9 @@ from ensemble.held_out_warnings import WARNINGS_FILE, HeldOutWarnings
 from ensemble.predictions import ModelKind, Predictions
 from ensemble.record import ENSEMBLE_FILE, EnsembleRecord
 from hamcv.arms import arms_of
-from hamcv.config import RunConfig, read_config
+from hamcv.config import read_config
 from hamcv.gallery import redraw_gallery
+from hamcv.run_config import RunConfig
 from hamcv.run_folder import CONFIG_FILE, WAIT, hold
 from reports.attributes import attributes_of
 from reports.effects import Effects

@@ -17,10 +17,11 @@ from ensemble.predictions import Predictions
 from ensemble.record import ENSEMBLE_FILE, EnsembleRecord
 from ensemble.repacking import repack
 from hamcv.arms import read_divisions
-from hamcv.config import RunConfig, read_config
+from hamcv.config import read_config
 from hamcv.deploying import missing_weights, training_data, write_predictor
 from hamcv.evaluation import METRICS_FILE, PREDICTIONS_FILE, model_kinds, stored_scores
 from hamcv.fitting import fit_arm, refuse_unfinished
+from hamcv.run_config import RunConfig
 from hamcv.run_folder import CONFIG_FILE, keep_unchanged
 from reports.run_folder import RunRecord, read_record
 

@@ -17,7 +17,7 @@ from cv_folds.clinical import ClinicalTable
 from cv_folds.errors import UsageError
 from cv_folds.files import write_json, write_text
 from ensemble import EnsemblePredictor
-from hamcv.config import RunConfig, read_config
+from hamcv.config import read_config
 from hamcv.evaluation import METRICS_FILE, PREDICTIONS_FILE, stored_scores
 from hamcv.external_record import (
     ANSWERS_FILE,
@@ -29,6 +29,7 @@ from hamcv.external_record import (
 )
 from hamcv.external_scores import Answers, ask, score
 from hamcv.external_set import ExternalSet, external_set
+from hamcv.run_config import RunConfig
 from hamcv.run_folder import CONFIG_FILE
 from hamcv.sources import open_dataset
 from hamcv.training_data import find_training_data, learned_from

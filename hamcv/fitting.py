@@ -18,7 +18,7 @@ from ensemble.crossfit import CrossFitted, cross_fit
 from ensemble.deployed import Deployed, fit_deployed
 from ensemble.holdout import fit_on_validation, predict_test_part
 from hamcv.arms import Division, jobs_of, jobs_of_arm
-from hamcv.config import RunConfig
+from hamcv.run_config import RunConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ from ensemble.networks import load_network
 from ensemble.predictions import Predictions
 from ensemble.telling_cases import Case, choose_cases
 from hamcv.arms import jobs_of_main
-from hamcv.config import RunConfig
+from hamcv.run_config import RunConfig
 from hamcv.run_folder import CONFIG_FILE
 from hamcv.sources import open_dataset, part_of_run
 from reports.gallery_files import DrawnCase, DrawnMap, picture_size, read_gallery, remove_gallery, write_gallery

@@ -20,9 +20,10 @@ from cv_folds.training.jobs import finished
 from cv_folds.training_images import TRAINING_IMAGES_FILE, TrainingImages
 from ensemble.device import resolve_device
 from hamcv.arms import FOLDS_FILE, jobs_of
-from hamcv.config import RunConfig, read_config
+from hamcv.config import read_config
 from hamcv.log import logging_to
 from hamcv.preflight import Preflight, preflight
+from hamcv.run_config import RunConfig
 from hamcv.run_folder import CONFIG_FILE, hold_job, open_run_folder
 from hamcv.sources import DEMO_BANNER
 from hamcv.training import decode, job_spec, log_outcome

@@ -23,7 +23,7 @@ from cv_folds.leakage import Leakage
 from cv_folds.scheduling.outcome import JobOutcome
 from cv_folds.scheduling.threads import cpu_cores
 from cv_folds.training.backbone_names import is_timm
-from hamcv.config import RunConfig
+from hamcv.run_config import RunConfig
 
 PACKAGES = (
     "torch",

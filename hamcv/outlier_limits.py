@@ -20,7 +20,7 @@ from ensemble.outliers import OutlierRule, fit_outliers
 from ensemble.pooled_distances import PooledDistances, pool_distances
 from ensemble.stored_outliers import GaugeFiles
 from hamcv.arms import Division, jobs_of_main
-from hamcv.config import RunConfig
+from hamcv.run_config import RunConfig
 
 _NEEDED = {DISTANCES_FILE, FEATURES_FILE, APPEARANCE_FILE}
 

@@ -18,8 +18,8 @@ from cv_folds.training.preflight import try_backbone
 from cv_folds.training.weights import WeightsFile, find_weights
 from ensemble.decisions import read_costs
 from hamcv.arms import Division, divide
-from hamcv.config import RunConfig
 from hamcv.folding import group
+from hamcv.run_config import RunConfig
 from hamcv.sources import open_dataset, part_of_run
 
 

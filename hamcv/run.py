@@ -15,12 +15,12 @@ from cv_folds.training.jobs import JobSpec, peak_memory_mib
 from ensemble.manifest import TrainingData
 from hamcv.arms import jobs_of, pairs_left_out
 from hamcv.combining import combine
-from hamcv.config import RunConfig
 from hamcv.gallery import draw_gallery
 from hamcv.job import refuse_changed_folds, write_folds
 from hamcv.journal import RunJournal
 from hamcv.log import LOGGER, logging_to
 from hamcv.preflight import Preflight, preflight
+from hamcv.run_config import RunConfig
 from hamcv.run_folder import done_anew, open_run_folder
 from hamcv.sources import DEMO_BANNER
 from hamcv.training import choose_engine, decode, job_spec, memory_of_workers, refuse_failures, train

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from cv_folds.errors import RunFolderBusyError, UsageError, list_rows
 from cv_folds.files import write_text
-from hamcv.config import RunConfig, differences, read_config
+from hamcv.config import differences, read_config
+from hamcv.run_config import RunConfig
 
 CONFIG_FILE = "config.toml"
 LOCK_FILE = ".lock"

@@ -14,13 +14,14 @@ from cv_folds.data.fetch.published import CITATION, LICENCE
 from cv_folds.scheduling.engine import Engine
 from cv_folds.splits import Folds
 from hamcv.arms import jobs_of, jobs_of_pairs
-from hamcv.config import Recipe, RunConfig
+from hamcv.config import Recipe
 from hamcv.exporting import Exported
 from hamcv.fetching import FetchedSet
 from hamcv.health import examine
 from hamcv.job import Prepared
 from hamcv.preflight import Preflight
 from hamcv.protocol_screen import show_inflation, show_nested, show_repeats
+from hamcv.run_config import RunConfig
 from hamcv.sources import DEMO_BANNER
 from reports.results import Estimate, Evaluation
 from reports.summary import leakage_warning

@@ -16,7 +16,8 @@ from cv_folds.data.demo import DEMO_LESION_PREFIX, demo_folder
 from cv_folds.data.readers import AUTO, read_dataset
 from cv_folds.data.settings import ColumnSettings
 from cv_folds.errors import UsageError
-from hamcv.config import DEMO, RunConfig, resolve
+from hamcv.config import resolve
+from hamcv.run_config import DEMO, RunConfig
 from reports.wording import listing
 
 USUAL_FOLDER = Path("data", "ham10000")

@@ -18,10 +18,10 @@ from cv_folds.scheduling.threads import cpu_cores
 from cv_folds.training.jobs import JobSpec, finished
 from ensemble.device import resolve_device
 from hamcv.arms import Job, jobs_of
-from hamcv.config import RunConfig
 from hamcv.log import LOGGER
 from hamcv.preflight import Preflight
 from hamcv.progress import image_progress, job_progress
+from hamcv.run_config import RunConfig
 
 
 def choose_engine(

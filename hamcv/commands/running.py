@@ -11,10 +11,11 @@ from rich.console import Console
 from cv_folds.fold_file import count_folds
 from cv_folds.training.record import job_folder
 from hamcv.commands.options import DataOption, FormatOption, StratifyOption, names, stderr
-from hamcv.config import RunConfig, names_data, resolve
+from hamcv.config import names_data, resolve
 from hamcv.job import prepare, run_job_alone
 from hamcv.preflight import preflight
 from hamcv.run import RunOptions, run
+from hamcv.run_config import RunConfig
 from hamcv.screens import show_leaderboard, show_plan, show_prepared, show_written
 from hamcv.sources import choose_data
 from hamcv.training import choose_engine
