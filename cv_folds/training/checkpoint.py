@@ -8,6 +8,7 @@ safetensors file (no pickle) whose header carries the rest of the state as JSON 
 from __future__ import annotations
 
 import json
+import time
 import zlib
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +27,8 @@ CHECKPOINT_FOLDER = "checkpoints"
 # Raised when the names or the meaning of the entries change: older checkpoints are then passed over.
 _FORMAT = "2"
 _KEPT = 2
+SHARE = 0.1
+"""Of the time of a training that writing checkpoints may take."""
 # A channels-last tensor is stored as its transposed view, which is contiguous: a copy would double the memory.
 _TRANSPOSED = "transposed"
 
@@ -49,13 +52,26 @@ class Checkpoints:
         Where they lie; made when the first is written.
     digest : str
         Of everything that determines the job's result; checkpoints of another job are passed over.
+    share : float
+        Of the time, that writing may take; infinity for a checkpoint whenever there is something new.
     """
 
-    def __init__(self, folder: Path, digest: str) -> None:
+    def __init__(self, folder: Path, digest: str, *, share: float = SHARE) -> None:
         self._folder = folder
         self._digest = digest
+        self._share = share
+        self._ended: float | None = None
+        self._cost = 0.0
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
+
+    def worthwhile(self) -> bool:
+        """Tell whether enough was done since the last checkpoint for its writing to be a small share of the time.
+
+        On a slow disk a large network that sees few images would spend most of its time on writing. What a kill can
+        cost is bounded all the same: ten times the writing of one checkpoint, with the usual `share`.
+        """
+        return self._ended is None or time.perf_counter() - self._ended >= self._cost / self._share
 
     def save(self, snapshot: Snapshot) -> None:
         """Write a checkpoint and keep the last two.
@@ -103,6 +119,12 @@ class Checkpoints:
         return sorted(self._folder.glob("step-*.safetensors"))
 
     def _write(self, snapshot: Snapshot) -> None:
+        start = time.perf_counter()
+        self._write_file(snapshot)
+        self._ended = time.perf_counter()
+        self._cost = self._ended - start
+
+    def _write_file(self, snapshot: Snapshot) -> None:
         path = self._folder / f"step-{snapshot.state['steps_done']:09d}.safetensors"
         tensors, transposed = _contiguous(snapshot.tensors)
         header = {

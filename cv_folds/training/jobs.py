@@ -91,7 +91,7 @@ class JobSpec:
     tensorboard: bool = False
     """Write TensorBoard event files into the job folder."""
     checkpoint_seconds: float = 600.0
-    """Longest time within an epoch without a checkpoint."""
+    """Longest time within an epoch without a checkpoint; see `cv_folds.training.loop.Means`."""
 
     @property
     def folder(self) -> Path:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import math
 import signal
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -59,7 +61,12 @@ class Killed(BaseException):
 
 
 def train(
-    folder: Path, *, killed_after: int | None = None, seconds: float = 600.0, settings: TrainingSettings = SETTINGS
+    folder: Path,
+    *,
+    killed_after: int | None = None,
+    seconds: float = 600.0,
+    share: float = math.inf,
+    settings: TrainingSettings = SETTINGS,
 ) -> tuple[nn.Module, Fitted]:
     """Train, or fall over after so many steps."""
     model, steps = network(), 0
@@ -81,7 +88,7 @@ def train(
         generator=torch.Generator().manual_seed(3),
         on_step=on_step,
         on_epoch=lambda _: None,
-        means=Means(checkpoints=Checkpoints(folder, "digest"), checkpoint_seconds=seconds),
+        means=Means(checkpoints=Checkpoints(folder, "digest", share=share), checkpoint_seconds=seconds),
     )
     return model, fitted
 
@@ -131,6 +138,58 @@ def test_the_last_two_are_kept(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         f"step-{steps:09d}.safetensors" for steps in (3 * STEPS, 4 * STEPS)
     ]
+
+
+class SlowDisk:
+    """Stands for the clock and for a disk that takes ten seconds to write a checkpoint."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(checkpoint, "time", SimpleNamespace(perf_counter=lambda: self.now))
+        write = checkpoint._save
+
+        def slowly(*arguments: object) -> None:
+            self.now += 10
+            write(*arguments)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(checkpoint, "_save", slowly)
+
+
+def test_writing_takes_a_tenth_of_the_time_at_most(tmp_path, monkeypatch):
+    disk = SlowDisk(monkeypatch)
+    checkpoints = Checkpoints(tmp_path, "digest")
+    written = []
+    for epoch in range(1, 61):
+        disk.now += 4
+        if checkpoints.worthwhile():
+            checkpoints.save(snapshot(epoch))
+            written.append(epoch)
+    # The first epoch always, then one for each hundred seconds of training.
+    assert written == [1, 26, 51]
+
+
+def test_epochs_that_take_long_each_leave_a_checkpoint(tmp_path, monkeypatch):
+    disk = SlowDisk(monkeypatch)
+    checkpoints = Checkpoints(tmp_path, "digest")
+    for epoch in range(1, 5):
+        disk.now += 100
+        assert checkpoints.worthwhile()
+        checkpoints.save(snapshot(epoch))
+
+
+def test_short_epochs_of_a_training_share_a_checkpoint(tmp_path, monkeypatch):
+    saved: list[int] = []
+    save = Checkpoints.save
+
+    def noted(self: Checkpoints, taken: Snapshot) -> None:
+        saved.append(taken.state["steps_done"])
+        save(self, taken)
+
+    monkeypatch.setattr(Checkpoints, "save", noted)
+    # Its clock stands still during the epochs: any writing takes more than a tenth of no time.
+    SlowDisk(monkeypatch)
+    train(tmp_path, share=0.1)
+    assert saved == [STEPS]
 
 
 def snapshot(steps: int) -> Snapshot:
@@ -333,6 +392,7 @@ def test_memory_that_runs_out_later_costs_no_epoch(tmp_path, monkeypatch):
 
     monkeypatch.setattr(jobs, "write_history", shrink)
     spec = job_spec(tmp_path, settings=TrainingSettings(image_size=32, epochs=4, batch_size=16, patience=4))
+    spec = replace(spec, checkpoint_seconds=0.0)
     record = run_job(spec)
     assert (record.micro_batch, record.resumed) == (8, 1)
     # The history is written once more when the training goes on.
