@@ -18,7 +18,8 @@ from cv_folds.training_images import TRAINING_IMAGES_FILE, TrainingImages
 from ensemble.conformal import PredictionSets
 from ensemble.decisions import DecisionRules
 from ensemble.fitted import FittedModel
-from ensemble.manifest import SCHEMA, Manifest, Member
+from ensemble.manifest import SCHEMA, Manifest
+from ensemble.manifest_parts import Member
 from ensemble.outliers import OutlierRule
 from ensemble.stored_model import read_model, read_rules
 from ensemble.stored_outliers import read_outliers

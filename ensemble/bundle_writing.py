@@ -13,8 +13,8 @@ from cv_folds.training_images import TRAINING_IMAGES_FILE
 from ensemble.bundle import Bundle
 from ensemble.bundle_folder import add_file, seal, staged
 from ensemble.deployed import Deployed
-from ensemble.manifest import (
-    Manifest,
+from ensemble.manifest import Manifest
+from ensemble.manifest_parts import (
     Member,
     Preprocessing,
     StoredGauges,

@@ -15,7 +15,7 @@ from cv_folds.training.exactness import exact_float32
 from cv_folds.training.features import FeatureStatistics, FeatureTap
 from cv_folds.training.pixels import Normalisation, normalise
 from ensemble.bundle import Bundle
-from ensemble.manifest import Member, StoredGauge
+from ensemble.manifest_parts import Member, StoredGauge
 from ensemble.networks import load_network
 from ensemble.views import Views
 from ensemble.weights_file import read_weights

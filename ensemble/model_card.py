@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ensemble.front_matter import Node, front_matter
-from ensemble.manifest import Manifest, StoredScore
+from ensemble.manifest import Manifest
+from ensemble.manifest_parts import StoredScore
 
 _TAGS = ("image-classification", "dermatoscopy", "skin-lesion", "ensemble", "calibrated")
 

@@ -14,7 +14,8 @@ from cv_folds.files import sha256
 from ensemble.bundle import Bundle, read_bundle
 from ensemble.bundle_folder import CARD, add_file, seal, staged
 from ensemble.half import halve_weights
-from ensemble.manifest import Manifest, StoredHalf, StoredOnnx
+from ensemble.manifest import Manifest
+from ensemble.manifest_parts import StoredHalf, StoredOnnx
 from ensemble.onnx.writing import refuse_without_onnx, write_onnx
 from ensemble.predictor import EnsemblePredictor
 

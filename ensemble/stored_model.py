@@ -9,7 +9,8 @@ from ensemble.combiners import COMBINERS, Combiner
 from ensemble.decisions import DecisionRules
 from ensemble.deployed import Deployed
 from ensemble.fitted import FittedModel
-from ensemble.manifest import Manifest, StoredCalibrator, StoredCombiner, StoredDecisions, StoredPrior
+from ensemble.manifest import Manifest
+from ensemble.manifest_parts import StoredCalibrator, StoredCombiner, StoredDecisions, StoredPrior
 from ensemble.priors import PriorShift
 
 

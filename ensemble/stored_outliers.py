@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ensemble.manifest import Manifest, StoredGauge, StoredLimit, StoredOutliers
+from ensemble.manifest import Manifest
+from ensemble.manifest_parts import StoredGauge, StoredLimit, StoredOutliers
 from ensemble.outliers import Limit, LogScale, MemberScales, OutlierRule
 
 

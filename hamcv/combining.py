@@ -18,7 +18,7 @@ from cv_folds.training.record import LOGITS_FILE
 from ensemble.decisions import read_costs
 from ensemble.deployed import Deployed
 from ensemble.held_out_warnings import WARNINGS_FILE
-from ensemble.manifest import TrainingData
+from ensemble.manifest_parts import TrainingData
 from ensemble.nested import nested_predictions
 from ensemble.predictions import Predictions
 from ensemble.record import ENSEMBLE_FILE, EnsembleRecord

@@ -14,7 +14,7 @@ from cv_folds.training_images import TRAINING_IMAGES_FILE
 from ensemble.bundle import Bundle
 from ensemble.bundle_writing import write_bundle
 from ensemble.deployed import Deployed
-from ensemble.manifest import Preprocessing, StoredScore, TrainingData
+from ensemble.manifest_parts import Preprocessing, StoredScore, TrainingData
 from hamcv.arms import Division, jobs_of_main
 from hamcv.outlier_limits import gauge_files, outlier_limits
 from hamcv.run_config import RunConfig

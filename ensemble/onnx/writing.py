@@ -18,7 +18,7 @@ from torch import nn
 
 from cv_folds.errors import DataError, UsageError
 from ensemble.bundle import Bundle
-from ensemble.manifest import Member
+from ensemble.manifest_parts import Member
 from ensemble.networks import load_network
 from ensemble.onnx.graph import EnsembleGraph
 from ensemble.predictor import EnsemblePredictor

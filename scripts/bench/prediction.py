@@ -25,7 +25,7 @@ from cv_folds.training.pixels import IMAGENET, normalise
 from cv_folds.training.state_dict import load_tensors
 from ensemble import EnsemblePredictor, EnsembleSettings, cross_fit, fit_deployed, write_bundle
 from ensemble.ahead import single_threaded
-from ensemble.manifest import Preprocessing, TrainingData
+from ensemble.manifest_parts import Preprocessing, TrainingData
 from ensemble.members import Members
 from ensemble.passes import BATCH, MOST_THREADS
 

@@ -13,7 +13,7 @@ from cv_folds.training.pixels import IMAGENET
 from ensemble.bundle_writing import write_bundle
 from ensemble.crossfit import cross_fit
 from ensemble.deployed import Deployed, fit_deployed
-from ensemble.manifest import Preprocessing, StoredScore, TrainingData
+from ensemble.manifest_parts import Preprocessing, StoredScore, TrainingData
 from ensemble.settings import EnsembleSettings
 
 

@@ -11,7 +11,8 @@ import yaml
 
 from ensemble.bundle import read_bundle
 from ensemble.front_matter import front_matter
-from ensemble.manifest import Manifest, StoredScore, TrainingData
+from ensemble.manifest import Manifest
+from ensemble.manifest_parts import StoredScore, TrainingData
 from ensemble.model_card import model_card
 
 ODD_TEXT = (
