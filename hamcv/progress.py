@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from cv_folds.near_duplicates.search import OnStep
 from cv_folds.scheduling.outcome import JobOutcome
-from cv_folds.training.jobs import JobSpec
+from cv_folds.training.job_spec import JobSpec
 from cv_folds.training.progress_file import PROGRESS_FILE
 
 

@@ -11,7 +11,8 @@ from rich.console import Console
 from cv_folds.leakage import measure_leakage
 from cv_folds.scheduling.engine import Engine
 from cv_folds.training.history import check_event_writer
-from cv_folds.training.jobs import JobSpec, peak_memory_mib
+from cv_folds.training.job_spec import JobSpec
+from cv_folds.training.jobs import peak_memory_mib
 from ensemble.manifest_parts import TrainingData
 from hamcv.arms import jobs_of, pairs_left_out
 from hamcv.combining import combine

@@ -15,7 +15,8 @@ from cv_folds.scheduling.engine import Engine, EngineOptions, run_jobs
 from cv_folds.scheduling.engines import check_backend, open_engine
 from cv_folds.scheduling.outcome import JobOutcome, succeeded
 from cv_folds.scheduling.threads import cpu_cores
-from cv_folds.training.jobs import JobSpec, finished
+from cv_folds.training.job_spec import JobSpec
+from cv_folds.training.jobs import finished
 from ensemble.device import resolve_device
 from hamcv.arms import Job, jobs_of
 from hamcv.log import LOGGER

@@ -20,7 +20,7 @@ from cv_folds.scheduling.engine import EngineOptions
 from cv_folds.scheduling.outcome import JobOutcome, Losses, failed
 from cv_folds.scheduling.probe import Sighting, complaints, look, mark, needed_files, refuse_unfit
 from cv_folds.scheduling.threads import share_threads
-from cv_folds.training.jobs import JobSpec
+from cv_folds.training.job_spec import JobSpec
 
 if TYPE_CHECKING:
     from distributed import Client, Future

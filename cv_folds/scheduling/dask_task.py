@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cv_folds.scheduling.outcome import JobOutcome
-    from cv_folds.training.jobs import JobSpec
+    from cv_folds.training.job_spec import JobSpec
 
 _ONE_AT_A_TIME = threading.Lock()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cv_folds.scheduling.outcome import JobOutcome
-from cv_folds.training.jobs import JobSpec
+from cv_folds.training.job_spec import JobSpec
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoo
 from cv_folds.scheduling.engine import EngineOptions
 from cv_folds.scheduling.outcome import JobOutcome, Losses, failed, run_and_tidy, run_contained
 from cv_folds.scheduling.threads import share_threads, visible_gpus
-from cv_folds.training.jobs import JobSpec
+from cv_folds.training.job_spec import JobSpec
 
 ATTEMPTS = 2
 """How often a job is started in all when its worker is killed."""

@@ -10,7 +10,8 @@ import torch
 
 from cv_folds.errors import HamcvError
 from cv_folds.files import write_text
-from cv_folds.training.jobs import JobSpec, finished, run_job
+from cv_folds.training.job_spec import JobSpec
+from cv_folds.training.jobs import finished, run_job
 from cv_folds.training.memory import return_freed_memory
 from cv_folds.training.record import JobRecord, job_name
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from cv_folds.errors import UsageError, list_rows
 
 if TYPE_CHECKING:
-    from cv_folds.training.jobs import JobSpec
+    from cv_folds.training.job_spec import JobSpec
 
 
 @dataclass(frozen=True, kw_only=True)

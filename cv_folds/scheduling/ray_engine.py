@@ -18,7 +18,7 @@ from cv_folds.scheduling.engine import EngineOptions
 from cv_folds.scheduling.outcome import JobOutcome, Losses, failed, run_and_tidy
 from cv_folds.scheduling.probe import Sighting, look, mark, needed_files, refuse_unfit
 from cv_folds.scheduling.threads import share_threads
-from cv_folds.training.jobs import JobSpec
+from cv_folds.training.job_spec import JobSpec
 
 ATTEMPTS = 3
 """How often a job is started in all when its worker is lost: on a cluster, workers also go for reasons of their own."""

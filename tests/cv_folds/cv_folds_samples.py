@@ -16,7 +16,7 @@ from cv_folds.arrays import ByteArray, frozen
 from cv_folds.data.dataset import ImageRow, LesionDataset, build_dataset
 from cv_folds.errors import JobFailedError
 from cv_folds.splits import Folds
-from cv_folds.training.jobs import JobSpec
+from cv_folds.training.job_spec import JobSpec
 from cv_folds.training.settings import TrainingSettings
 
 COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")

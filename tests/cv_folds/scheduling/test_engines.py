@@ -16,7 +16,8 @@ from cv_folds.scheduling import dask_engine, local, ray_engine
 from cv_folds.scheduling.engine import Engine, EngineOptions, run_jobs
 from cv_folds.scheduling.engines import ENGINES, open_engine
 from cv_folds.scheduling.outcome import ERROR_FILE, JobOutcome, run_contained
-from cv_folds.training.jobs import JobSpec, finished
+from cv_folds.training.job_spec import JobSpec
+from cv_folds.training.jobs import finished
 from cv_folds.training.weights import WeightsFile
 
 BACKBONE = "mobilenet_v3_small"

@@ -17,7 +17,7 @@ from cv_folds.scheduling import outcome as outcome_module
 from cv_folds.scheduling.engine import EngineOptions, run_jobs
 from cv_folds.scheduling.local import LocalEngine, open_local
 from cv_folds.scheduling.outcome import ERROR_FILE, JobOutcome
-from cv_folds.training.jobs import JobSpec
+from cv_folds.training.job_spec import JobSpec
 
 HERE = LocalEngine(device="cpu", side_by_side=1, threads=1)
 

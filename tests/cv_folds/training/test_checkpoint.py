@@ -15,9 +15,10 @@ from cv_folds_samples import coloured_pixels, job_spec, small_folds
 from torch import nn
 
 from cv_folds.errors import JobFailedError
-from cv_folds.training import checkpoint, jobs
+from cv_folds.training import checkpoint, trained_job
 from cv_folds.training.checkpoint import CHECKPOINT_FOLDER, Checkpoints, Snapshot
-from cv_folds.training.jobs import JobSpec, finished, run_job
+from cv_folds.training.job_spec import JobSpec
+from cv_folds.training.jobs import finished, run_job
 from cv_folds.training.loop import Fitted, Means, fit
 from cv_folds.training.pixels import IMAGENET
 from cv_folds.training.settings import PhaseSettings, TrainingSettings
@@ -303,9 +304,9 @@ def test_a_finished_job_leaves_no_checkpoint(whole):
 
 KILL = """
 import os, pickle, signal, sys
-from cv_folds.training import checkpoint, jobs
+from cv_folds.training import checkpoint, jobs, trained_job
 spec, steps = pickle.load(open(sys.argv[1], "rb"))
-writer = jobs.progress_writer
+writer = trained_job.progress_writer
 def killing(folder):
     write, left = writer(folder), steps
     def told(progress):
@@ -315,7 +316,7 @@ def killing(folder):
         if steps == 0:
             os.kill(os.getpid(), signal.SIGKILL)
     return told
-jobs.progress_writer = killing
+trained_job.progress_writer = killing
 jobs.run_job(spec)
 """
 
@@ -361,7 +362,7 @@ class Hungry(nn.Module):
 
 def test_too_little_memory_halves_the_micro_batch_and_changes_nothing(tmp_path, monkeypatch):
     settings = TrainingSettings(image_size=32, epochs=2, batch_size=16, learning_rate_from_scratch=0.02)
-    monkeypatch.setattr(jobs, "build_backbone", lambda *_, **__: Hungry())
+    monkeypatch.setattr(trained_job, "build_backbone", lambda *_, **__: Hungry())
     logits = []
     for name, most in (("roomy", 1000), ("narrow", 5)):
         monkeypatch.setattr(Hungry, "most", most)
@@ -372,17 +373,17 @@ def test_too_little_memory_halves_the_micro_batch_and_changes_nothing(tmp_path, 
 
 
 def test_far_too_little_memory_names_the_mend(tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs, "build_backbone", lambda *_, **__: Hungry())
+    monkeypatch.setattr(trained_job, "build_backbone", lambda *_, **__: Hungry())
     monkeypatch.setattr(Hungry, "most", 1)
     with pytest.raises(JobFailedError, match="--image-size"):
         run_job(job_spec(tmp_path, settings=TrainingSettings(image_size=32, epochs=1, batch_size=16)))
 
 
 def test_memory_that_runs_out_later_costs_no_epoch(tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs, "build_backbone", lambda *_, **__: Hungry())
+    monkeypatch.setattr(trained_job, "build_backbone", lambda *_, **__: Hungry())
     monkeypatch.setattr(Hungry, "most", 1000)
     shown: list[int] = []
-    writer = jobs.write_history
+    writer = trained_job.write_history
 
     def shrink(path, rows):
         shown.append(len(rows))
@@ -390,7 +391,7 @@ def test_memory_that_runs_out_later_costs_no_epoch(tmp_path, monkeypatch):
             monkeypatch.setattr(Hungry, "most", 9)
         writer(path, rows)
 
-    monkeypatch.setattr(jobs, "write_history", shrink)
+    monkeypatch.setattr(trained_job, "write_history", shrink)
     spec = job_spec(tmp_path, settings=TrainingSettings(image_size=32, epochs=4, batch_size=16, patience=4))
     spec = replace(spec, checkpoint_seconds=0.0)
     record = run_job(spec)

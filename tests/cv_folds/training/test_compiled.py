@@ -12,9 +12,9 @@ from cv_folds_samples import job_spec
 from safetensors.torch import load_file
 from torch import nn
 
-from cv_folds.training import compiled, jobs
+from cv_folds.training import compiled, trained_job
 from cv_folds.training.compiled import compiled_like
-from cv_folds.training.jobs import run_job
+from cv_folds.training.jobs import finished, run_job
 from cv_folds.training.settings import PhaseSettings, TrainingSettings
 
 SETTINGS = TrainingSettings(image_size=32, epochs=2, batch_size=16, ema_decay=0.9, mixup=0.3)
@@ -122,7 +122,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs train a network that is compiled in no time."""
     widths = {"shufflenet_v2_x0_5": 4, "squeezenet1_1": 5}
     monkeypatch.setattr(
-        jobs, "build_backbone", lambda name, *_, **__: Network(torch.randint(2**31, ()).item(), widths[name])
+        trained_job, "build_backbone", lambda name, *_, **__: Network(torch.randint(2**31, ()).item(), widths[name])
     )
 
 
@@ -131,7 +131,7 @@ def test_a_compiled_job_ends_like_a_plain_one(tmp_path, monkeypatch):
     plain = job_spec(tmp_path, settings=SETTINGS)
     run_job(plain)
     spec = replace(plain, run=tmp_path / "compiled", settings=COMPILED)
-    record, expected = run_job(spec), jobs.finished(plain)
+    record, expected = run_job(spec), finished(plain)
     assert expected is not None
     assert record.settings_digest != expected.settings_digest
     weights, others = (load_file(each.folder / "model.safetensors") for each in (spec, plain))
@@ -193,14 +193,14 @@ def test_a_compiled_job_that_was_interrupted_ends_with_the_same_files(tmp_path, 
     whole = job_spec(tmp_path, settings=COMPILED)
     run_job(whole)
     spec = replace(whole, run=tmp_path / "interrupted")
-    write = jobs.write_history
+    write = trained_job.write_history
 
     def failing(path, rows):
         write(path, rows)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(jobs, "write_history", failing)
+        patch.setattr(trained_job, "write_history", failing)
         with pytest.raises(KeyboardInterrupt):
             run_job(spec)
     assert run_job(spec).resumed == 1

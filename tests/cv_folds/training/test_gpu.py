@@ -19,11 +19,12 @@ from torch import nn
 
 from cv_folds.data.pixel_file import PixelFile
 from cv_folds.out_of_fold import FoldLogits
-from cv_folds.training import compiled, jobs
+from cv_folds.training import compiled, trained_job
 from cv_folds.training.augment import augment
 from cv_folds.training.backbones import build_backbone
 from cv_folds.training.checkpoint import Checkpoints, Snapshot
-from cv_folds.training.jobs import JobSpec, run_job
+from cv_folds.training.job_spec import JobSpec
+from cv_folds.training.jobs import run_job
 from cv_folds.training.loop import Fitted, Means, Progress, fit
 from cv_folds.training.mixing import mix_images
 from cv_folds.training.pixels import IMAGENET
@@ -301,7 +302,7 @@ def test_a_job_that_was_interrupted_ends_with_the_same_files(cuda, tmp_path, mon
         return told
 
     with monkeypatch.context() as patch:
-        patch.setattr(jobs, "progress_writer", interrupting)
+        patch.setattr(trained_job, "progress_writer", interrupting)
         with pytest.raises(KeyboardInterrupt):
             run_job(spec)
     assert list(spec.folder.glob("checkpoints/step-*"))
@@ -354,7 +355,7 @@ class Wide(nn.Module):
 def test_a_gpu_that_is_too_small_computes_fewer_images_at_a_time(cuda, tmp_path, monkeypatch):
     folds = small_folds(n_lesions=300)
     np.save(tmp_path / "pixels.npy", coloured_pixels(folds, 96))
-    monkeypatch.setattr(jobs, "build_backbone", lambda *_, **__: Wide())
+    monkeypatch.setattr(trained_job, "build_backbone", lambda *_, **__: Wide())
     settings = TrainingSettings(image_size=96, epochs=2, batch_size=256, precision="float32", ema_decay=0.5)
     roomy = gpu_job(tmp_path, folds=folds, settings=settings)
     gc.collect()

@@ -10,7 +10,7 @@ from cv_folds_samples import job_spec
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cv_folds.errors import UsageError
-from cv_folds.training import jobs
+from cv_folds.training import trained_job
 from cv_folds.training.course import EpochRow
 from cv_folds.training.history import EVENT_FOLDER, check_event_writer, event_writer, write_history
 from cv_folds.training.jobs import run_job
@@ -116,7 +116,7 @@ SETTINGS = TrainingSettings(image_size=32, epochs=3, batch_size=16)
 def test_a_job_writes_events_of_the_epochs_of_its_table(tmp_path, monkeypatch, fails_after):
     spec = job_spec(tmp_path, settings=SETTINGS, tensorboard=True)
     if fails_after is not None:
-        write = jobs.write_history
+        write = trained_job.write_history
 
         def failing(path, rows):
             write(path, rows)
@@ -124,7 +124,7 @@ def test_a_job_writes_events_of_the_epochs_of_its_table(tmp_path, monkeypatch, f
                 raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(jobs, "write_history", failing)
+            patch.setattr(trained_job, "write_history", failing)
             with pytest.raises(KeyboardInterrupt):
                 run_job(spec)
     record = run_job(spec)

@@ -17,11 +17,13 @@ from cv_folds.errors import JobFailedError, UsageError
 from cv_folds.files import sha256
 from cv_folds.out_of_fold import FoldLogits
 from cv_folds.splits import inner_split
-from cv_folds.training import jobs
+from cv_folds.training import job_spec as job_spec_module
+from cv_folds.training import jobs, trained_job
 from cv_folds.training.backbones import build_backbone, count_parameters
 from cv_folds.training.familiarity import FoldDistances
 from cv_folds.training.features import FeatureStatistics
-from cv_folds.training.jobs import JobSpec, finished, run_job
+from cv_folds.training.job_spec import JobSpec
+from cv_folds.training.jobs import finished, run_job
 from cv_folds.training.pixels import IMAGENET
 from cv_folds.training.predict import predict_features, predict_logits
 from cv_folds.training.progress_file import PROGRESS_FILE
@@ -71,13 +73,13 @@ def copy(done: JobSpec, tmp_path: Path) -> JobSpec:
 def fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """One entry a training."""
     calls: list[str] = []
-    fit = jobs.fit
+    fit = trained_job.fit
 
     def counting(*args, **kwargs):
         calls.append("fit")
         return fit(*args, **kwargs)
 
-    monkeypatch.setattr(jobs, "fit", counting)
+    monkeypatch.setattr(trained_job, "fit", counting)
     return calls
 
 
@@ -326,7 +328,7 @@ def test_an_interrupted_job_is_not_finished_and_can_run_again(copy, monkeypatch,
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(jobs, step, interrupt)
+        patch.setattr(trained_job if step == "fit" else jobs, step, interrupt)
         with pytest.raises(KeyboardInterrupt):
             run_job(changed)
     # What an older run left may not speak for the new one.
@@ -352,13 +354,13 @@ def test_the_record_is_written_last(copy, monkeypatch):
 
 def test_a_watcher_can_read_where_the_training_stands(copy, monkeypatch):
     seen: list[dict[str, float]] = []
-    write_history = jobs.write_history
+    write_history = trained_job.write_history
 
     def looking(path, rows):
         seen.append(json.loads((path.parent / PROGRESS_FILE).read_text()))
         write_history(path, rows)
 
-    monkeypatch.setattr(jobs, "write_history", looking)
+    monkeypatch.setattr(trained_job, "write_history", looking)
     run_job(replace(copy, seed=3))
     assert [(progress["epoch"], progress["step"]) for progress in seen] == [
         (1, seen[0]["steps"]),
@@ -383,7 +385,7 @@ def test_a_failed_job_leaves_no_progress_behind(copy, monkeypatch):
         (copy.folder / f"progress.{os.getpid()}").touch()
         raise JobFailedError("as if")
 
-    monkeypatch.setattr(jobs, "write_history", fail)
+    monkeypatch.setattr(trained_job, "write_history", fail)
     with pytest.raises(JobFailedError, match="as if"):
         run_job(replace(copy, seed=5))
     assert not list(copy.folder.glob("progress.*"))
@@ -438,21 +440,21 @@ def test_the_digest_follows_everything_that_decides_the_outcome(tmp_path):
 def test_a_decoder_of_another_kind_changes_the_digest(tmp_path, monkeypatch):
     spec = job_spec(tmp_path)
     before = spec.digest()
-    monkeypatch.setattr(jobs, "DECODER", "another")
+    monkeypatch.setattr(job_spec_module, "DECODER", "another")
     assert spec.digest() != before
 
 
 def test_folds_and_backbones_start_from_other_random_numbers(tmp_path):
     specs = [job_spec(tmp_path, fold=fold, backbone=name, seed=seed)
              for fold in range(3) for name in ("resnet18", "resnet34") for seed in (0, 1)]  # fmt: skip
-    assert len({jobs._job_seed(spec) for spec in specs}) == len(specs)
+    assert len({trained_job._job_seed(spec) for spec in specs}) == len(specs)
 
 
 def test_pretrained_weights_are_the_start(done, tmp_path):
     path = done.folder / "model.safetensors"
     weights = WeightsFile(backbone=done.backbone, path=path, sha256=sha256(path))
     stored = load_file(path)
-    model = jobs._initial_model(replace(done, weights=weights)).state_dict()
+    model = trained_job._initial_model(replace(done, weights=weights)).state_dict()
     assert all(torch.equal(model[key], value) for key, value in stored.items() if not key.startswith("fc."))
     assert not torch.equal(model["fc.weight"], stored["fc.weight"])
     record = run_job(
@@ -471,7 +473,7 @@ def test_weights_that_do_not_fit_leave_no_record(done, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_leaves_no_record(done, tmp_path, monkeypatch):
-    build = jobs._initial_model
+    build = trained_job._initial_model
 
     def broken(spec):
         model = build(spec)
@@ -479,7 +481,7 @@ def test_a_loss_that_is_not_finite_leaves_no_record(done, tmp_path, monkeypatch)
             model.fc.bias[0] = torch.nan
         return model
 
-    monkeypatch.setattr(jobs, "_initial_model", broken)
+    monkeypatch.setattr(trained_job, "_initial_model", broken)
     spec = replace(done, run=tmp_path)
     with pytest.raises(JobFailedError, match="loss is not finite in epoch 1"):
         run_job(spec)
@@ -489,7 +491,7 @@ def test_a_loss_that_is_not_finite_leaves_no_record(done, tmp_path, monkeypatch)
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_the_precision_that_was_asked_for(done, precision):
     spec = replace(done, settings=done.settings.model_copy(update={"precision": precision}))
-    assert jobs._use_bfloat16(spec, torch.device("cpu")) is (precision == "bfloat16")
+    assert trained_job._use_bfloat16(spec, torch.device("cpu")) is (precision == "bfloat16")
 
 
 def test_job_folder():

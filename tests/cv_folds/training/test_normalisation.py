@@ -14,7 +14,8 @@ from cv_folds.arrays import ByteArray
 from cv_folds.out_of_fold import FoldLogits
 from cv_folds.splits import inner_split
 from cv_folds.training.backbones import build_backbone
-from cv_folds.training.jobs import JobSpec, run_job
+from cv_folds.training.job_spec import JobSpec
+from cv_folds.training.jobs import run_job
 from cv_folds.training.normalisation import choose_normalisation, measure_normalisation
 from cv_folds.training.pixels import IMAGENET
 from cv_folds.training.predict import predict_logits
