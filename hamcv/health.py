@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +19,13 @@ from hamcv.journal import device_name, versions
 from hamcv.sources import choose_data
 
 EXTRAS = {
-    "dask": ("distributed", "--backend dask"),
-    "onnx": ("onnxruntime", "hamcv export --onnx"),
-    "ray": ("ray", "--backend ray"),
-    "timm": ("timm", "timm:NAME"),
+    "dask": (("distributed",), "--backend dask"),
+    "onnx": (("onnxruntime", "onnx", "onnxscript"), "hamcv export --onnx"),
+    "ray": (("ray",), "--backend ray"),
+    "tensorboard": (("tensorboard",), "--tensorboard"),
+    "timm": (("timm",), "timm:NAME"),
 }
-"""Extra to its package, and what needs it."""
+"""Extra to its packages, and what needs it; the version of the first is shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +50,15 @@ def examine() -> tuple[Finding, ...]:
         *(_weights(backbone) for backbone in DEFAULT_BACKBONES),
         _data(),
         _cache(),
-        *(_extra(name, package, need) for name, (package, need) in EXTRAS.items()),
+        *(_extra(name, packages, need) for name, (packages, need) in EXTRAS.items()),
     )
 
 
-def _extra(name: str, package: str, need: str) -> Finding:
+def _extra(name: str, packages: Sequence[str], need: str) -> Finding:
     try:
-        found, mend = importlib.metadata.version(package), ""
+        # Of all, since a part of an extra is none.
+        versions_found = [importlib.metadata.version(package) for package in packages]
+        found, mend = versions_found[0], ""
     except importlib.metadata.PackageNotFoundError:
         found, mend = "not installed", f"only for {need}: pip install 'hamcv[{name}]'"
     return Finding(what=f"extra {name}", found=found, mend=mend)
@@ -91,7 +95,7 @@ def _data() -> Finding:
     found = f"{choice.data} ({choice.reason})"
     mend = "" if there else f"{choice.data} is no folder: correct HAMCV_DATA"
     if choice.data == "demo":
-        mend = "for HAM10000: unpack doi:10.7910/DVN/DBW86T into data/ham10000, or name its folder with --data"
+        mend = "for HAM10000: `hamcv data fetch` gets it into data/ham10000; or name its folder with --data"
     return Finding(what="data", found=found, mend=mend)
 
 

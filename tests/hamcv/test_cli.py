@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.metadata
 import json
 import re
 import shutil
@@ -512,8 +513,18 @@ def test_folds_are_those_of_a_run(hamcv: Hamcv, tiny_run: Path, small_data: Path
     assert (tmp_path / "folds.csv").read_bytes() == (tiny_run / "folds.csv").read_bytes()
 
 
-def test_doctor_names_what_is_missing(hamcv: Hamcv) -> None:
+def test_doctor_names_what_is_missing(hamcv: Hamcv, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = importlib.metadata.version
+
+    def without(name: str) -> str:
+        if name in ("onnxscript", "tensorboard"):
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", without)
     screen = hamcv("doctor")
     assert screen.code == 0
+    assert "only for hamcv export --onnx: pip install 'hamcv[onnx]'" in screen.out, "one package of three is missing"
+    assert "only for --tensorboard: pip install 'hamcv[tensorboard]'" in screen.out
     assert "torchvision" in screen.out
     assert "resnet50-" in screen.out
