@@ -32,7 +32,7 @@ from hamcv.outlier_limits import held_out_warnings
 from hamcv.run_config import RunConfig
 from hamcv.run_folder import CONFIG_FILE, WAIT, hold
 from reports.results import Evaluation
-from reports.run_folder import RunRecord, read_record
+from reports.run_records import RunRecord, read_record
 from reports.write import write_report
 
 NO_CLINICAL = (

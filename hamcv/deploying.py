@@ -19,7 +19,7 @@ from hamcv.arms import Division, jobs_of_main
 from hamcv.outlier_limits import gauge_files, outlier_limits
 from hamcv.run_config import RunConfig
 from reports.results import Estimate
-from reports.run_folder import DataRecord
+from reports.run_records import DataRecord
 from reports.summary import leakage_warning
 from reports.wording import metric_label
 

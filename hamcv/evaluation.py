@@ -34,7 +34,8 @@ from reports.measure_subgroups import measure_subgroups
 from reports.nested import measure_nested
 from reports.repeats import spread_over_repeats
 from reports.results import Estimate, Evaluation, Inflation, Nested, Repeats
-from reports.run_folder import RunRecord, read_record, refuse_failed_jobs
+from reports.run_folder import refuse_failed_jobs
+from reports.run_records import RunRecord, read_record
 from reports.set_coverage import measure_sets
 from reports.subgroups import Subgroups
 from reports.uncertainty import WarningShares

@@ -23,7 +23,7 @@ from hamcv.evaluation import METRICS_FILE, PREDICTIONS_FILE, model_kinds, stored
 from hamcv.fitting import fit_arm, refuse_unfinished
 from hamcv.run_config import RunConfig
 from hamcv.run_folder import CONFIG_FILE, keep_unchanged
-from reports.run_folder import RunRecord, read_record
+from reports.run_records import RunRecord, read_record
 
 MembersName: TypeAlias = Literal["all", "best"]
 """Every network, or those of the best backbone alone."""

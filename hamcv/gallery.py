@@ -30,7 +30,7 @@ from hamcv.run_folder import CONFIG_FILE
 from hamcv.sources import open_dataset, part_of_run
 from reports.gallery_files import DrawnCase, DrawnMap, picture_size, read_gallery, remove_gallery, write_gallery
 from reports.gallery_section import cases_of
-from reports.run_folder import DataRecord
+from reports.run_records import DataRecord
 
 _AT_A_TIME = 16
 """Images that go through a network together."""

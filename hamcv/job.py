@@ -27,7 +27,7 @@ from hamcv.run_config import RunConfig
 from hamcv.run_folder import CONFIG_FILE, hold_job, open_run_folder
 from hamcv.sources import DEMO_BANNER
 from hamcv.training import decode, job_spec, log_outcome
-from reports.run_folder import read_record
+from reports.run_records import read_record
 
 AUDIT_FILE = "audit.json"
 

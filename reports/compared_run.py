@@ -12,7 +12,8 @@ from cv_folds.errors import UsageError
 from cv_folds.leakage import Audit, Leakage
 from ensemble.predictions import ModelKind, Predictions
 from ensemble.settings import CombinerName
-from reports.run_folder import RunRecord, read_record, read_settings, refuse_failed_jobs
+from reports.run_folder import read_settings, refuse_failed_jobs
+from reports.run_records import RunRecord, read_record
 
 
 @dataclass(frozen=True, kw_only=True)

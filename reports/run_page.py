@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from cv_folds.training.record import job_name
 from reports.document import Block, Cell, Column, Group, Section, Table
-from reports.run_folder import JobHistory, JobRecord, RunFolder
+from reports.run_folder import JobHistory, RunFolder
+from reports.run_records import JobRecord
 from reports.run_tables import facts_table, setting_text, settings_table
 from reports.score_tables import missing, plain, whole
 from reports.wording import count, duration, percent

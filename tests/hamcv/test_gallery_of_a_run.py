@@ -22,7 +22,7 @@ from hamcv.evaluation import model_kinds
 from hamcv.gallery import draw_gallery, redraw_gallery
 from hamcv.sources import open_dataset
 from reports.gallery_files import read_gallery
-from reports.run_folder import RunRecord, read_record
+from reports.run_records import RunRecord, read_record
 
 
 @pytest.fixture

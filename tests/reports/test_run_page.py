@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from reports.document import Group, Section, Table
-from reports.run_folder import DeviceRecord, JobRecord, RunFolder, read_run_folder
+from reports.run_folder import RunFolder, read_run_folder
 from reports.run_page import run_section
+from reports.run_records import DeviceRecord, JobRecord
 
 
 @pytest.fixture
