@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeGuard, TypeVar
 
 import numpy as np
-import torch
 from PIL import ExifTags, Image, ImageOps
 
 from cv_folds.arrays import ByteArray
 from cv_folds.errors import DataError
 
-ImageSource: TypeAlias = str | Path | Image.Image | ByteArray | torch.Tensor
+if TYPE_CHECKING:
+    import torch
+
+ImageSource: TypeAlias = "str | Path | Image.Image | ByteArray | torch.Tensor"
 
 Result = TypeVar("Result")
 
@@ -58,8 +61,8 @@ def decode_rgb(source: ImageSource) -> Image.Image:
     if isinstance(source, Image.Image):
         with _naming("an image in memory"):
             return _to_rgb(source, "an image in memory")
-    if isinstance(source, torch.Tensor):
-        if source.ndim != 3 or source.shape[0] != 3 or source.dtype != torch.uint8 or not source.numel():
+    if _is_tensor(source):
+        if source.ndim != 3 or source.shape[0] != 3 or str(source.dtype) != "torch.uint8" or not source.numel():
             raise DataError(
                 f"an image tensor must be uint8 of shape (3, height, width), not {source.dtype} of shape "
                 f"{tuple(source.shape)}"
@@ -93,6 +96,11 @@ def to_pixels(image: Image.Image, size: int) -> ByteArray:
     if image.size == (size, size):
         return np.array(image)
     return np.array(image.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def _is_tensor(source: object) -> TypeGuard[torch.Tensor]:
+    # Where torch was never imported, nothing is one of its tensors; importing it takes seconds and half a GiB.
+    return "torch" in sys.modules and isinstance(source, sys.modules["torch"].Tensor)
 
 
 def _decode_file(path: Path) -> Image.Image:

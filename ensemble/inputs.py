@@ -17,7 +17,7 @@ from cv_folds.images import ImageSource, decode_rgb, to_pixels
 from cv_folds.scheduling.threads import cpu_cores
 from ensemble.ahead import ahead
 
-Images: TypeAlias = ImageSource | Iterable[ImageSource]
+Images: TypeAlias = "ImageSource | Iterable[ImageSource]"
 """One image or many: path, PIL image, (h, w, 3) uint8 array, (3, h, w) uint8 tensor; an array or tensor with a
 fourth axis in front is many images."""
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from cv_folds.arrays import FloatArray, IntArray, StrArray, duplicates, frozen, positions
 from cv_folds.errors import DataError, list_rows
-from cv_folds.training.familiarity import FoldDistances
+from cv_folds.training.fold_distances import FoldDistances
 
 
 @dataclass(frozen=True, kw_only=True)

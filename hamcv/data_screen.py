@@ -12,7 +12,7 @@ from cv_folds.data.dataset import LesionDataset
 from cv_folds.data.survey import DatasetSurvey, survey
 from cv_folds.errors import DataError, list_rows
 from cv_folds.scheduling.threads import cpu_cores
-from hamcv.progress import image_progress
+from hamcv.image_progress import image_progress
 from hamcv.screens import show_demo_banner, show_notes
 
 PARTS = ("train", "val", "test")

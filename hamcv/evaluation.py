@@ -21,7 +21,6 @@ from ensemble.predictions import ModelKind, Predictions
 from ensemble.record import ENSEMBLE_FILE, EnsembleRecord
 from hamcv.arms import arms_of
 from hamcv.config import read_config
-from hamcv.gallery import redraw_gallery
 from hamcv.run_config import RunConfig
 from hamcv.run_folder import CONFIG_FILE, WAIT, hold
 from reports.attributes import attributes_of
@@ -216,6 +215,9 @@ def report_run(run: Path, formats: Sequence[str], *, gallery: int | None = None)
         refuse_failed_jobs(run, record)
         predictions, evaluation = score(run, config, demo=record.data.demo)
         if gallery is not None:
+            # Imported when needed: a report from stored predictions does without torch, its seconds and its memory.
+            from hamcv.gallery import redraw_gallery
+
             redraw_gallery(run, config, record.data, predictions, gallery)
         reports = write_report(run, evaluation=evaluation, predictions=predictions, formats=chosen)
     return evaluation, (run / METRICS_FILE, *reports)

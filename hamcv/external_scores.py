@@ -15,8 +15,8 @@ from ensemble import EnsemblePredictor, Prediction
 from ensemble.decisions import DecisionRules
 from ensemble.predictions import Predictions
 from hamcv.external_set import ExternalSet
+from hamcv.image_progress import image_progress
 from hamcv.prediction_rows import columns, row
-from hamcv.progress import image_progress
 from hamcv.run_config import RunConfig
 from reports.attributes import attributes_of
 from reports.effects import Effects

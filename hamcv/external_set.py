@@ -22,7 +22,7 @@ from cv_folds.scheduling.threads import cpu_cores
 from cv_folds.seen import seen_by_look, seen_by_record, with_their_lesions
 from cv_folds.training_images import TrainingImages, file_digests
 from hamcv.folding import group
-from hamcv.progress import search_progress
+from hamcv.image_progress import search_progress
 from hamcv.training_data import TrainingDataAtHand
 
 NO_CLASS = "class that the model lacks"

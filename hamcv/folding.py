@@ -17,7 +17,7 @@ from cv_folds.scheduling.threads import cpu_cores
 from cv_folds.shared_lesions import SharedLesions, find_shared_lesions
 from cv_folds.splits import Folds, make_folds
 from cv_folds.strata import Strata, StratumColumn, make_strata
-from hamcv.progress import search_progress
+from hamcv.image_progress import search_progress
 
 _MOST_NAMED = 8
 

@@ -13,7 +13,7 @@ import torch
 
 from cv_folds.data.cache import cache_root
 from cv_folds.scheduling.threads import cpu_cores
-from cv_folds.training.backbones import DEFAULT_BACKBONES
+from cv_folds.training.backbone_names import DEFAULT_BACKBONES
 from cv_folds.training.weights import official_file
 from hamcv.journal import device_name, versions
 from hamcv.sources import choose_data

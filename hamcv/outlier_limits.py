@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cv_folds.out_of_fold import FoldLogits, OutOfFold, pool
 from cv_folds.splits import VALIDATION
-from cv_folds.training.familiarity import FoldDistances
+from cv_folds.training.fold_distances import FoldDistances
 from cv_folds.training.record import (
     APPEARANCE_FILE,
     DISTANCES_FILE,

@@ -13,7 +13,7 @@ from cv_folds.data.settings import ColumnSettings
 from cv_folds.holdout import HoldoutKind
 from cv_folds.near_duplicates.settings import AuditSettings
 from cv_folds.strata import StratumColumn
-from cv_folds.training.backbones import DEFAULT_BACKBONES, check_backbone_name
+from cv_folds.training.backbone_names import DEFAULT_BACKBONES, check_backbone_name
 from cv_folds.training.settings import TrainingSettings
 from ensemble.settings import EnsembleSettings
 from reports.settings import ReportSettings

@@ -5,26 +5,30 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from cv_folds.data.fetch.published import CITATION, LICENCE
-from cv_folds.scheduling.engine import Engine
 from cv_folds.splits import Folds
 from hamcv.arms import jobs_of, jobs_of_pairs
 from hamcv.config import Recipe
-from hamcv.exporting import Exported
-from hamcv.fetching import FetchedSet
-from hamcv.health import examine
-from hamcv.job import Prepared
-from hamcv.preflight import Preflight
 from hamcv.protocol_screen import show_inflation, show_nested, show_repeats
 from hamcv.run_config import RunConfig
 from hamcv.sources import DEMO_BANNER
 from reports.results import Estimate, Evaluation
 from reports.summary import leakage_warning
+
+if TYPE_CHECKING:
+    # Some need torch, and most screens are shown without.
+    from cv_folds.scheduling.engine import Engine
+    from hamcv.exporting import Exported
+    from hamcv.fetching import FetchedSet
+    from hamcv.health import Finding
+    from hamcv.job import Prepared
+    from hamcv.preflight import Preflight
 
 LEADERBOARD = {"macro_f1": "macro F1", "balanced_accuracy": "balanced accuracy", "macro_auc": "macro AUC"}
 """Three metrics with their intervals fit into 80 columns; the reports have all."""
@@ -175,9 +179,9 @@ def show_recipes(found: Sequence[Recipe], console: Console) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def show_doctor(console: Console) -> None:
+def show_doctor(findings: Sequence[Finding], console: Console) -> None:
     """Print what `hamcv.health.examine` found."""
-    for finding in examine():
+    for finding in findings:
         console.print(f"{finding.what:<26} {finding.found}", markup=False, highlight=False, soft_wrap=True)
         if finding.mend:
             console.print(f"{'':<26} -> {finding.mend}", style="yellow", markup=False, soft_wrap=True)

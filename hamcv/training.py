@@ -19,9 +19,10 @@ from cv_folds.training.job_spec import JobSpec
 from cv_folds.training.jobs import finished
 from ensemble.device import resolve_device
 from hamcv.arms import Job, jobs_of
+from hamcv.image_progress import image_progress
 from hamcv.log import LOGGER
 from hamcv.preflight import Preflight
-from hamcv.progress import image_progress, job_progress
+from hamcv.progress import job_progress
 from hamcv.run_config import RunConfig
 
 

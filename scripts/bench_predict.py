@@ -37,7 +37,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cv_folds.files import write_json
-from cv_folds.training.backbones import DEFAULT_BACKBONES
+from cv_folds.training.backbone_names import DEFAULT_BACKBONES
 from ensemble.device import resolve_device
 from hamcv.journal import device_name
 

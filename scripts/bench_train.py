@@ -28,7 +28,7 @@ from rich.console import Console
 
 from cv_folds.files import write_json
 from cv_folds.scheduling.threads import cpu_cores
-from cv_folds.training.backbones import DEFAULT_BACKBONES
+from cv_folds.training.backbone_names import DEFAULT_BACKBONES
 from cv_folds.training.memory import keep_freed_memory
 from hamcv.journal import device_name
 

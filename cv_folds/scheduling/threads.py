@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 
-import torch
-
 
 def cpu_cores() -> int:
     """Return the number of CPU cores that this process may use."""
@@ -44,6 +42,9 @@ def visible_gpus(device: str) -> tuple[str, ...]:
     device : str
         ``cuda`` for all that this process sees, or ``cuda:N`` for one of them.
     """
+    # Imported when needed: combining and reporting ask for the number of cores alone.
+    import torch
+
     count = torch.cuda.device_count()
     own = os.environ.get("CUDA_VISIBLE_DEVICES")
     # CUDA numbers the devices anew in the order of that list, whose entries may be indices or UUIDs.

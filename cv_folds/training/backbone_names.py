@@ -1,10 +1,12 @@
-"""What names of backbones say: where they come from, and what their files are called. Nothing here needs torch."""
+"""What names of backbones say: where they come from, and what their files are called."""
 
 from __future__ import annotations
 
 import re
 
 from cv_folds.errors import UsageError
+
+DEFAULT_BACKBONES = ("mobilenet_v3_large", "resnet50", "efficientnet_b0")
 
 TIMM = "timm:"
 """How names of backbones of the package timm begin: ``timm:NAME`` or ``timm:NAME.TAG``."""
@@ -21,6 +23,19 @@ def check_timm_name(backbone: str) -> None:
     """Raise `UsageError` when a name cannot be one of timm's."""
     if not _TIMM_NAME.fullmatch(backbone):
         raise UsageError(f"--backbones {backbone}: write timm:NAME or timm:NAME.TAG, such as timm:tf_efficientnetv2_b0")
+
+
+def check_backbone_name(name: str) -> None:
+    """Raise `UsageError` when no backbone can have this name.
+
+    Does without timm, and for the usual backbones without torch: what reads a finished run need not have them.
+    """
+    if is_timm(name):
+        check_timm_name(name)
+    elif name not in DEFAULT_BACKBONES:
+        from cv_folds.training.backbones import check_backbone
+
+        check_backbone(name)
 
 
 def file_stem(backbone: str) -> str:

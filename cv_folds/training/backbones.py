@@ -10,10 +10,8 @@ import torchvision
 from torch import nn
 
 from cv_folds.errors import UsageError
-from cv_folds.training.backbone_names import check_timm_name, is_timm
+from cv_folds.training.backbone_names import DEFAULT_BACKBONES, is_timm
 from cv_folds.training.timm_backbones import build_timm, check_timm, head_of
-
-DEFAULT_BACKBONES = ("mobilenet_v3_large", "resnet50", "efficientnet_b0")
 
 # Auxiliary heads exist to train these from scratch on ImageNet; they are classifiers too.
 AUXILIARY_HEADS = {"googlenet": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}
@@ -29,17 +27,6 @@ def backbone_names() -> tuple[str, ...]:
     """Return the names of all torchvision classification models, sorted."""
     names: list[str] = torchvision.models.list_models(module=torchvision.models)
     return tuple(sorted(names))
-
-
-def check_backbone_name(name: str) -> None:
-    """Raise `UsageError` when no backbone can have this name.
-
-    Does without timm: what reads a finished run need not have it.
-    """
-    if is_timm(name):
-        check_timm_name(name)
-    else:
-        check_backbone(name)
 
 
 def check_backbone(name: str) -> None:

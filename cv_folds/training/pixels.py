@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,9 @@ def mean_and_std(normalisation: Normalisation, device: torch.device) -> tuple[to
 
     Made once a device: copying constants to a GPU at every step would make the host wait for it.
     """
+    # Imported when needed: what reads a finished run does without the seconds and the memory of torch.
+    import torch
+
     mean = torch.tensor(normalisation.mean, device=device) * 255
     std = torch.tensor(normalisation.std, device=device) * 255
     return mean, std

@@ -9,7 +9,6 @@ import typer
 from rich.console import Console
 
 from ensemble.settings import CalibratorName
-from hamcv.combining import combine_again
 from hamcv.commands.options import ReportsOption, complain, names, stderr
 from hamcv.compare_screen import show_comparison
 from hamcv.screens import show_leaderboard, show_notes, show_written
@@ -66,6 +65,8 @@ def ensemble_command(
         "ensemble.calibration": calibration,
         "ensemble.costs": costs,
     }
+    from hamcv.combining import combine_again
+
     combined = combine_again(run_folder, changes, assignments or ())
     show_leaderboard(combined.evaluation, Console())
     show_written(combined.files, Console())

@@ -28,4 +28,6 @@ def recipe_command(name: Annotated[str, typer.Argument(metavar="NAME", help="Nam
 
 def doctor_command() -> None:
     """Show versions, devices, memory and weights found; say what is missing and how to get it."""
-    show_doctor(Console())
+    from hamcv.health import examine
+
+    show_doctor(examine(), Console())

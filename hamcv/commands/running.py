@@ -12,13 +12,9 @@ from cv_folds.fold_file import count_folds
 from cv_folds.training.record import job_folder
 from hamcv.commands.options import DataOption, FormatOption, StratifyOption, names, stderr
 from hamcv.config import names_data, resolve
-from hamcv.job import prepare, run_job_alone
-from hamcv.preflight import preflight
-from hamcv.run import RunOptions, run
 from hamcv.run_config import RunConfig
 from hamcv.screens import show_leaderboard, show_plan, show_prepared, show_written
 from hamcv.sources import choose_data
-from hamcv.training import choose_engine
 
 
 def run_command(
@@ -135,14 +131,22 @@ def run_command(
         },
         assignments or [],
     )
+    # Here and not above: they need torch, whose import takes seconds that no other command should wait for.
     if dry_run:
+        from hamcv.preflight import preflight
+        from hamcv.training import choose_engine
+
         with choose_engine(config, backend=backend, address=address, jobs=jobs) as engine:
             show_plan(config, preflight(config, download=False), engine, Console())
         return
     folder = out if out is not None else Path("runs", f"{Path(config.data).name}-{config.recipe}")
     if prepare_only:
+        from hamcv.job import prepare
+
         show_prepared(prepare(config, folder, overwrite=overwrite, console=stderr()), Console())
         return
+    from hamcv.run import RunOptions, run
+
     options = RunOptions(
         out=folder,
         jobs=jobs,
@@ -162,6 +166,8 @@ def job_command(
     index: Annotated[int, typer.Argument(metavar="INDEX", help="Number of the job, counted from 0.")],
 ) -> None:
     """Run one training of a run, for a Slurm array; `hamcv run` with the same settings does the rest."""
+    from hamcv.job import run_job_alone
+
     outcome = run_job_alone(run_folder, index, stderr())
     folder = job_folder(run_folder / outcome.arm, outcome.backbone, outcome.fold, outcome.second)
     show_written((folder,), Console())

@@ -11,7 +11,7 @@ from torch import nn
 
 from cv_folds.arrays import frozen
 from cv_folds.out_of_fold import OutOfFold
-from cv_folds.training.familiarity import FoldDistances
+from cv_folds.training.fold_distances import FoldDistances
 from ensemble.pooled_distances import PooledDistances, pool_distances
 
 CLASSES = ("akiec", "mel", "nv")

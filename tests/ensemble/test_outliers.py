@@ -12,7 +12,7 @@ from scipy.stats import zscore
 from cv_folds.arrays import frozen
 from cv_folds.errors import DataError
 from cv_folds.out_of_fold import OutOfFold
-from cv_folds.training.familiarity import FoldDistances
+from cv_folds.training.fold_distances import FoldDistances
 from ensemble.disagreement import spread_of
 from ensemble.lesion_quantile import lesion_quantile
 from ensemble.outliers import Limit, OutlierRule, fit_outliers, limit_of

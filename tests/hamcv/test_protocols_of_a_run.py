@@ -15,7 +15,7 @@ from conftest_runs import TINY, carry_out
 
 from cv_folds.errors import UsageError
 from cv_folds.out_of_fold import FoldLogits
-from cv_folds.training.familiarity import FoldDistances
+from cv_folds.training.fold_distances import FoldDistances
 from ensemble import EnsemblePredictor
 from hamcv.arms import jobs_of
 from hamcv.config import RunConfig, resolve

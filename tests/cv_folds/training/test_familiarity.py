@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from cv_folds.errors import DataError
-from cv_folds.training.familiarity import FoldDistances, familiarity_of
+from cv_folds.training.familiarity import familiarity_of
 from cv_folds.training.features import FeatureStatistics, estimate_statistics
+from cv_folds.training.fold_distances import FoldDistances
 from cv_folds.training.predict import Seen
 
 

@@ -20,8 +20,8 @@ from cv_folds.splits import inner_split
 from cv_folds.training import job_spec as job_spec_module
 from cv_folds.training import jobs, trained_job
 from cv_folds.training.backbones import build_backbone, count_parameters
-from cv_folds.training.familiarity import FoldDistances
 from cv_folds.training.features import FeatureStatistics
+from cv_folds.training.fold_distances import FoldDistances
 from cv_folds.training.job_spec import JobSpec
 from cv_folds.training.jobs import finished, run_job
 from cv_folds.training.pixels import IMAGENET

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 
 from cv_folds.errors import UsageError
 from cv_folds.files import sha256
-from cv_folds.training.backbones import build_backbone, check_backbone, check_backbone_name, classifier_layer
+from cv_folds.training.backbone_names import check_backbone_name
+from cv_folds.training.backbones import build_backbone, check_backbone, classifier_layer
 from cv_folds.training.features import tapped
 from cv_folds.training.freezing import choose_trained
 from cv_folds.training.jobs import run_job
