@@ -183,7 +183,9 @@ def make_folds(
     )
 
 
-def image_level_folds(dataset: LesionDataset, groups: StrArray, *, n_folds: int, seed: int) -> Folds:
+def image_level_folds(
+    dataset: LesionDataset, groups: StrArray, *, n_folds: int, seed: int, strata: IntArray | None = None
+) -> Folds:
     """Split images into stratified folds as if each were a lesion of its own: what leaks, for comparison.
 
     Parameters
@@ -196,6 +198,8 @@ def image_level_folds(dataset: LesionDataset, groups: StrArray, *, n_folds: int,
         Number of folds, at least 2 and at most the images of the rarest class.
     seed : int
         The same seed gives the same folds everywhere.
+    strata : (n,) array of int, optional
+        What is spread evenly over the folds; the diagnoses when not given.
 
     Returns
     -------
@@ -204,8 +208,13 @@ def image_level_folds(dataset: LesionDataset, groups: StrArray, *, n_folds: int,
     """
     assignment = np.full(len(dataset), -1, dtype=np.int64)
     splitter = StratifiedKFold(n_splits=n_folds, shuffle=True, random_state=seed)
-    for fold, (_, held_out) in enumerate(splitter.split(np.zeros(len(dataset)), dataset.labels)):
-        assignment[held_out] = fold
+    with warnings.catch_warnings():
+        # A stratum may be small, as in `make_folds`.
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        for fold, (_, held_out) in enumerate(
+            splitter.split(np.zeros(len(dataset)), dataset.labels if strata is None else strata)
+        ):
+            assignment[held_out] = fold
     return Folds(
         image_ids=dataset.image_ids,
         lesion_ids=dataset.lesion_ids,

@@ -18,9 +18,9 @@ from cv_folds.errors import DataError, list_rows
 from cv_folds.fold_file import read_fold_file
 from cv_folds.held_out import fold_pairs
 from cv_folds.leakage import measure_leakage
-from cv_folds.splits import TEST, Folds, image_level_folds, torn_groups
+from cv_folds.splits import TEST, Folds, torn_groups
 from cv_folds.training.record import job_folder, job_name
-from hamcv.folding import stratified_folds, stratified_holdout
+from hamcv.folding import stratified_folds, stratified_holdout, stratified_image_level_folds
 from hamcv.run_config import RunConfig
 from reports.run_folder import read_folds
 
@@ -156,7 +156,9 @@ def divide(dataset: LesionDataset, groups: StrArray, config: RunConfig) -> tuple
 def _divide(dataset: LesionDataset, groups: StrArray, config: RunConfig, arm: Arm) -> Division:
     holdout = config.protocol == "holdout"
     if arm.kind == "image-level":
-        folds = image_level_folds(dataset, groups, n_folds=config.folds, seed=arm.seed)
+        folds = stratified_image_level_folds(
+            dataset, groups, n_folds=config.folds, seed=arm.seed, stratify=config.stratify
+        )
         return Division(arm=arm, folds=folds)
     if config.folds_file is not None:
         path = Path(config.folds_file)

@@ -15,7 +15,7 @@ from cv_folds.near_duplicates.decisions import read_decisions
 from cv_folds.near_duplicates.settings import AuditSettings
 from cv_folds.scheduling.threads import cpu_cores
 from cv_folds.shared_lesions import SharedLesions, find_shared_lesions
-from cv_folds.splits import Folds, make_folds
+from cv_folds.splits import Folds, image_level_folds, make_folds
 from cv_folds.strata import Strata, StratumColumn, make_strata
 from hamcv.image_progress import search_progress
 
@@ -151,6 +151,20 @@ def stratified_folds(
     strata = make_strata(dataset, groups, stratify, fewest=n_folds)
     folds = make_folds(dataset, n_folds=n_folds, seed=seed, groups=groups, strata=strata.labels)
     return StratifiedFolds(folds=folds, notes=_about_rare(strata, stratify, n_folds, "folds"))
+
+
+def stratified_image_level_folds(
+    dataset: LesionDataset, groups: StrArray, *, n_folds: int, seed: int, stratify: Sequence[StratumColumn]
+) -> Folds:
+    """Make folds of images for comparison with those of `stratified_folds`, by diagnosis and the same columns.
+
+    Parameters
+    ----------
+    dataset, groups, n_folds, seed, stratify
+        As for `stratified_folds`; the groups have no say in the division.
+    """
+    strata = make_strata(dataset, dataset.image_ids, stratify, fewest=n_folds)
+    return image_level_folds(dataset, groups, n_folds=n_folds, seed=seed, strata=strata.labels)
 
 
 def stratified_holdout(

@@ -9,7 +9,7 @@ from cv_folds_samples import random_dataset
 
 from cv_folds.arrays import frozen
 from cv_folds.data.dataset import LesionDataset
-from cv_folds.splits import make_folds
+from cv_folds.splits import image_level_folds, make_folds
 from cv_folds.strata import COLUMNS, make_strata
 
 
@@ -75,6 +75,15 @@ def test_a_column_that_is_stratified_by_is_spread_more_evenly(tmp_path):
 
     plain = np.mean([unevenness(None, seed) for seed in range(8)])
     assert np.mean([unevenness(by_sex.labels, seed) for seed in range(8)]) < plain / 2
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_folds_of_images_are_stratified_by_the_same_columns(tmp_path, seed):
+    dataset = with_columns(random_dataset(tmp_path, seed, fewest_lesions=8), seed)
+    strata = make_strata(dataset, dataset.image_ids, ("sex", "dx_type"), fewest=4)
+    folds = image_level_folds(dataset, dataset.lesion_ids, n_folds=4, seed=seed, strata=strata.labels)
+    counts = np.array([np.bincount(strata.labels[folds.folds == fold], minlength=2) for fold in range(4)])
+    assert (np.ptp(counts, axis=0) <= 1).all()
 
 
 def test_the_rare_combination_is_named_with_its_number(tmp_path):

@@ -15,9 +15,10 @@ from conftest_runs import TINY, carry_out
 
 from cv_folds.errors import UsageError
 from cv_folds.out_of_fold import FoldLogits
+from cv_folds.strata import make_strata
 from cv_folds.training.fold_distances import FoldDistances
 from ensemble import EnsemblePredictor
-from hamcv.arms import jobs_of
+from hamcv.arms import divide, jobs_of
 from hamcv.config import RunConfig, resolve
 from hamcv.sources import open_dataset
 
@@ -241,3 +242,12 @@ def test_settings_that_do_not_go_together(options: dict[str, object], words: str
     with pytest.raises(UsageError) as caught:
         resolve("demo", options)
     assert words in str(caught.value)
+
+
+def test_both_kinds_of_folds_are_stratified_by_the_same_columns(small_data: Path) -> None:
+    dataset = open_dataset(str(small_data))
+    config = resolve("demo", ONE | {"data": str(small_data), "protocol": "leakage", "stratify": ["sex"]})
+    _, by_image = divide(dataset, dataset.lesion_ids, config)
+    strata = make_strata(dataset, dataset.image_ids, ("sex",), fewest=2).labels
+    counts = [np.bincount(strata[by_image.folds.folds == fold], minlength=strata.max() + 1) for fold in range(2)]
+    assert (abs(counts[0] - counts[1]) <= 1).all()
