@@ -47,7 +47,7 @@ def model_card(manifest: Manifest) -> str:
     folds = manifest.n_folds
     # A caution says that lesions were divided.
     text, lesion = (_HELD_OUT, " by lesion") if folds == 1 else (_CROSS_FITTED, " or its lesion")
-    scored = text.format(lesion=lesion if manifest.caution is None else "")
+    scored = text.format(lesion=lesion if manifest.caution is None else "") + _spun(manifest)
     rows = "".join(f"| {score.title} | {score.value:.4f} | {_interval(score)} |\n" for score in manifest.scores)
     table = f"| score | value | 95 % interval |\n|---|---|---|\n{rows}" if manifest.scores else "None were stored.\n"
     size, sets = manifest.preprocessing.image_size, manifest.prediction_set
@@ -125,6 +125,17 @@ def _head(manifest: Manifest) -> str:
     }
     index: list[Node] = [{"name": f"hamcv {manifest.combiner.name} on {data.name}", "results": [result]}]
     return front_matter(head | {"model-index": index})
+
+
+def _spun(manifest: Manifest) -> str:
+    """Say that scores and calibration are those of test-time augmentation; empty where they are not."""
+    if not (spins := manifest.preprocessing.held_out_spins):
+        return ""
+    return (
+        f"\n\nThese scores, calibration and prediction sets are of the mean over {spins} random flips and turns "
+        f"of every image.\nThe predictor shows an image once unless it is asked for as many, by "
+        f"`load(..., spins={spins})` or `--spins {spins}`."
+    )
 
 
 def _interval(score: StoredScore) -> str:

@@ -89,7 +89,11 @@ def write_predictor(
         folder,
         hamcv_version=hamcv.__version__,
         preprocessing=Preprocessing(
-            decoder=DECODER, image_size=config.training.image_size, mean=IMAGENET.mean, std=IMAGENET.std
+            decoder=DECODER,
+            image_size=config.training.image_size,
+            mean=IMAGENET.mean,
+            std=IMAGENET.std,
+            held_out_spins=config.training.held_out_spins,
         ),
         deployed=deployed,
         training_data=data,

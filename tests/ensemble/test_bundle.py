@@ -54,7 +54,7 @@ def test_manifest_has_the_documented_form(bundle):
     content = json.loads((bundle / "manifest.json").read_text())
     assert content["schema"] == 3
     assert {key: sorted(value) for key, value in content.items() if isinstance(value, dict)} == {
-        "preprocessing": ["decoder", "image_size", "mean", "std"],
+        "preprocessing": ["decoder", "held_out_spins", "image_size", "mean", "std"],
         "prior": ["natural", "shown"],
         "combiner": ["backbones", "name", "parameters"],
         "calibrator": ["name", "parameters"],

@@ -121,3 +121,11 @@ def test_where_lesions_were_divided_the_card_does_not_say_otherwise(manifest: Ma
     alone = manifest.model_copy(update={"members": manifest.members[:2]})
     assert "a fixed division by lesion that neither" in card_of(alone)
     assert "a fixed division that neither" in card_of(alone, caution="The parts leak.")
+
+
+def test_the_card_says_when_scores_and_calibration_are_those_of_spun_images(manifest: Manifest) -> None:
+    assert "spins" not in card_of(manifest)
+    spun = manifest.preprocessing.model_copy(update={"held_out_spins": 8})
+    card = card_of(manifest.model_copy(update={"preprocessing": spun}))
+    assert "mean over 8 random flips and turns of every image" in card
+    assert "`--spins 8`" in card
