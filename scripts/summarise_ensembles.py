@@ -78,8 +78,13 @@ def cell(estimate: Mapping[str, Any]) -> str:
     if estimate["value"] is None:
         return f"undefined ({estimate['reason']})"
     if estimate["low"] is None or estimate["high"] is None:
-        return f"{estimate['value']:.3f}"
-    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
+        return digits(estimate["value"])
+    return f"{digits(estimate['value'])} [{digits(estimate['low'])}, {digits(estimate['high'])}]"
+
+
+def digits(value: float) -> str:
+    """Write three digits, and no minus before a zero."""
+    return f"{round(value, 3) + 0.0:.3f}"
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
