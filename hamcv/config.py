@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from cv_folds.errors import UsageError, list_rows
 from hamcv.dotted_keys import read_assignment, set_key
-from hamcv.run_config import RunConfig as RunConfig
+from hamcv.run_config import RunConfig
 from reports.run_folder import flatten
 
 _OF_PROTOCOL = {"split": "holdout", "holdout": "holdout", "repeats": "cv", "nested": "cv"}

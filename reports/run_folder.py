@@ -17,9 +17,7 @@ from cv_folds.splits import HOLDOUT_PARTS, Folds
 from cv_folds.text_table import TextTable, read_text_table
 from cv_folds.training.record import job_folder, job_name
 from reports.gallery_files import GalleryFiles, read_gallery
-from reports.run_records import MEND, JobDetails, JobRecord, file_text
-from reports.run_records import RunRecord as RunRecord
-from reports.run_records import read_record as read_record
+from reports.run_records import MEND, JobDetails, JobRecord, RunRecord, file_text, read_record
 
 FOLD_COLUMNS = ("image_id", "lesion_id", "group", "label", "fold")
 HISTORY_COLUMNS = ("epoch", "train_loss", "validation_loss", "validation_balanced_accuracy")

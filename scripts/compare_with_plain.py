@@ -29,12 +29,14 @@ from cv_folds.data.cache import cache_root, decoded_pixels
 from cv_folds.out_of_fold import FoldLogits
 from cv_folds.splits import Folds
 from cv_folds.training.backbones import build_backbone
-from cv_folds.training.jobs import JobSpec, run_job
+from cv_folds.training.job_spec import JobSpec
+from cv_folds.training.jobs import run_job
 from cv_folds.training.pixels import IMAGENET, normalise
 from cv_folds.training.record import LOGITS_FILE
 from cv_folds.training.weights import WeightsFile, find_weights, load_weights
-from hamcv.config import RunConfig, resolve
+from hamcv.config import resolve
 from hamcv.folding import split
+from hamcv.run_config import RunConfig
 from hamcv.sources import open_dataset
 
 BATCH = 64

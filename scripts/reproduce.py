@@ -32,12 +32,13 @@ from rich.console import Console
 from cv_folds.errors import HamcvError
 from cv_folds.training.weights import find_weights
 from ensemble.predictions import Predictions
-from hamcv.config import RunConfig, read_config, resolve
+from hamcv.config import read_config, resolve
 from hamcv.evaluation import UNCALIBRATED_FILE, model_kinds
 from hamcv.run import RunOptions, run
+from hamcv.run_config import RunConfig
 from hamcv.run_folder import CONFIG_FILE
 from hamcv.sources import choose_data, open_dataset
-from reports.run_folder import RunRecord, read_record
+from reports.run_records import RunRecord, read_record
 
 QUICK = {"ensemble.combiners": ["soft_vote"], "ensemble.deployed": "soft_vote", "report.formats": ["html"]}
 """The table is of single networks; one ensemble and one form of report suffice."""

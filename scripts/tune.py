@@ -31,8 +31,9 @@ from cv_folds.training.predict import predict_logits
 from cv_folds.training.store import open_store
 from cv_folds.training.view import ImageView
 from cv_folds.training.weights import find_weights, load_weights
-from hamcv.config import RunConfig, resolve
+from hamcv.config import resolve
 from hamcv.folding import split
+from hamcv.run_config import RunConfig
 from hamcv.sources import open_dataset
 
 SHIFTS = (0.25, 0.5, 0.75)

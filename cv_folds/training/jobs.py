@@ -16,7 +16,7 @@ from cv_folds.errors import JobFailedError
 from cv_folds.files import sha256, write_atomically, write_json
 from cv_folds.training.backbones import count_parameters
 from cv_folds.training.checkpoint import CHECKPOINT_FOLDER, Checkpoints
-from cv_folds.training.job_spec import JobSpec as JobSpec
+from cv_folds.training.job_spec import JobSpec
 from cv_folds.training.memory import keep_freed_memory
 from cv_folds.training.pixels import IMAGENET
 from cv_folds.training.progress_file import remove_progress

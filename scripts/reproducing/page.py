@@ -9,9 +9,9 @@ from typing import Any
 
 from cv_folds.files import write_json, write_text
 from cv_folds.training.settings import TrainingSettings
-from hamcv.config import RunConfig
+from hamcv.run_config import RunConfig
 from reports.results import Estimate
-from reports.run_folder import RunRecord
+from reports.run_records import RunRecord
 from reports.wording import interval, metric_in_sentence, number, plural, signed
 from reproducing.compare import Compared
 from reproducing.published import Published, Reported

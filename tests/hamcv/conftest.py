@@ -11,7 +11,8 @@ from conftest_runs import TINY, carry_out
 
 from cv_folds.data.demo import write_demo_set
 from hamcv.cli import main
-from hamcv.config import RunConfig, resolve
+from hamcv.config import resolve
+from hamcv.run_config import RunConfig
 
 
 @dataclass(frozen=True, kw_only=True)

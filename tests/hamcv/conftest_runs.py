@@ -5,8 +5,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from hamcv.config import RunConfig
 from hamcv.run import RunOptions, RunResult, run
+from hamcv.run_config import RunConfig
 
 TINY = {
     "folds": 3,

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from cv_folds.errors import UsageError
-from hamcv.config import RunConfig, amend_ensemble, differences, read_config, recipes, resolve
+from hamcv.config import amend_ensemble, differences, read_config, recipes, resolve
+from hamcv.run_config import RunConfig
 
 
 def test_default_comes_first_and_every_recipe_has_one_line() -> None:

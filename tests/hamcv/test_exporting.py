@@ -20,8 +20,8 @@ from ensemble import EnsemblePredictor
 from ensemble.calibration.temperature import SHARPEST, SOFTEST
 from ensemble.onnx import writing
 from ensemble.predictions import Predictions
-from hamcv.config import RunConfig
 from hamcv.evaluation import model_kinds
+from hamcv.run_config import RunConfig
 
 Hamcv = Callable[..., Any]
 

@@ -17,9 +17,10 @@ from cv_folds.errors import DataError
 from cv_folds.images import decode_rgb, to_pixels
 from cv_folds.training.pixels import IMAGENET, normalise
 from ensemble.predictions import Predictions
-from hamcv.config import RunConfig, resolve
+from hamcv.config import resolve
 from hamcv.evaluation import model_kinds
 from hamcv.gallery import draw_gallery, redraw_gallery
+from hamcv.run_config import RunConfig
 from hamcv.sources import open_dataset
 from reports.gallery_files import read_gallery
 from reports.run_records import RunRecord, read_record

@@ -16,7 +16,7 @@ from conftest_runs import carry_out
 
 from cv_folds.training.record import job_folder, read_record
 from hamcv import job
-from hamcv.config import RunConfig
+from hamcv.run_config import RunConfig
 
 Hamcv = Callable[..., Any]
 

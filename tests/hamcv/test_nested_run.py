@@ -14,7 +14,8 @@ from conftest_runs import TINY, carry_out
 
 from cv_folds.errors import UsageError
 from hamcv.arms import jobs_of, jobs_of_main
-from hamcv.config import RunConfig, resolve
+from hamcv.config import resolve
+from hamcv.run_config import RunConfig
 
 Hamcv = Callable[..., Any]
 

@@ -19,7 +19,8 @@ from cv_folds.strata import make_strata
 from cv_folds.training.fold_distances import FoldDistances
 from ensemble import EnsemblePredictor
 from hamcv.arms import divide, jobs_of
-from hamcv.config import RunConfig, resolve
+from hamcv.config import resolve
+from hamcv.run_config import RunConfig
 from hamcv.sources import open_dataset
 
 Hamcv = Callable[..., Any]

@@ -24,7 +24,8 @@ from ensemble import EnsemblePredictor
 from ensemble.combiners import COMBINERS
 from ensemble.settings import EnsembleSettings
 from hamcv.combining import combine_again
-from hamcv.config import RunConfig, resolve
+from hamcv.config import resolve
+from hamcv.run_config import RunConfig
 from hamcv.run_folder import open_run_folder
 from hamcv.sources import open_dataset
 
