@@ -69,15 +69,17 @@ def run_verdict(folder: RunFolder, evaluation: Evaluation, predictions: Predicti
         model, role = str(deployed), ", the ensemble that the predictor uses,"
     else:
         model, role = lead_model(evaluation), ""
+    leakage = folder.audit.allowed_leakage
+    by = "by lesion" if leakage is None else "with lesions on both sides"
     division = (
-        "On the test part of one division by lesion"
+        f"On the test part of one division {by}"
         if folder.folds.holdout
-        else f"In {folder.folds.n_folds}-fold cross-validation by lesion"
+        else f"In {folder.folds.n_folds}-fold cross-validation {by}"
     )
     failed = [check.title for check in folder.audit.checks if check.status == "failed" and check.severity == "error"]
     serious = [
         _about_demo(evaluation.demo or folder.record.data.demo),
-        _about_leakage(folder.audit.allowed_leakage),
+        _about_leakage(leakage),
         f"Leakage checks failed ({'; '.join(failed)}), so that the scores may be too good." if failed else None,
         _about_status(folder),
         _about_collapse(predictions, {"backbone"}),

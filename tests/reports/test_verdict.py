@@ -160,6 +160,14 @@ def test_caveats_come_in_the_order_of_their_weight(run: Any) -> None:
     assert "says anything about skin lesions" in said(demo, audit=leaky, predictions=collapsed)
 
 
+def test_a_division_that_leaks_is_not_called_one_by_lesion(run: Any) -> None:
+    folder = folder_of(run)
+    leak = Leakage(groups=3, images=7, n_groups=160, n_images=300)
+    assert "cross-validation by lesion on" in judged(run, run.evaluation, folder).measured
+    leaky = replace(folder, audit=replace_model(folder.audit, allowed_leakage=leak))
+    assert "cross-validation with lesions on both sides on" in judged(run, run.evaluation, leaky).measured
+
+
 def replace_model(record: Any, **changes: Any) -> Any:
     return record.model_copy(update=changes)
 
