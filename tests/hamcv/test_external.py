@@ -298,7 +298,7 @@ def test_equal_ids_count_unless_the_set_has_its_own(
         (("--classes", "SCC=scc"), 2, "SCC=scc: the model has no class scc"),
         (("--classes", "SCC"), 2, "write THEIRS=OURS"),
         (("--classes", "AK=,BCC=,DF=,Melanoma=,nevus=,seborrheic keratosis="), 3, "the model knows akiec"),
-        (("--set", "training.epochs=3"), 2, "columns.KEY and audit.KEY and report.KEY only"),
+        (("--set", "training.epochs=3"), 2, "columns.KEY, audit.KEY and report.KEY only"),
         (("--tta", "9"), 2, "--tta"),
         (("--device", "tpu"), 2, "tpu"),
     ],
