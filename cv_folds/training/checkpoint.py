@@ -65,13 +65,16 @@ class Checkpoints:
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
 
-    def worthwhile(self) -> bool:
+    def worthwhile(self, longest: float) -> bool:
         """Tell whether enough was done since the last checkpoint for its writing to be a small share of the time.
 
         On a slow disk a large network that sees few images would spend most of its time on writing. What a kill can
-        cost is bounded all the same: ten times the writing of one checkpoint, with the usual `share`.
+        cost is bounded all the same: by ten times the writing of one checkpoint, with the usual `share`, and by
+        `longest` seconds.
         """
-        return self._ended is None or time.perf_counter() - self._ended >= self._cost / self._share
+        if self._ended is None:
+            return True
+        return time.perf_counter() - self._ended >= min(longest, self._cost / self._share)
 
     def save(self, snapshot: Snapshot) -> None:
         """Write a checkpoint and keep the last two.

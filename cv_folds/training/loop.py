@@ -79,8 +79,8 @@ class Means:
     checkpoints: Checkpoints | None = None
     """Where to leave the state; None for nowhere."""
     checkpoint_seconds: float = 600.0
-    """Longest time within an epoch without a checkpoint; there is one after each epoch too, unless epochs are so short
-    that writing would take more than a tenth of the time. 0: after every step and epoch."""
+    """Longest time without a checkpoint within an epoch, and over short epochs that share one because writing one each
+    would take more than a tenth of the time; other epochs leave one each. 0: after every step and epoch."""
 
 
 def fit(
@@ -178,7 +178,7 @@ def fit(
         if state.course.add(row):
             _keep(_weights_of(state.stepper, row.weights), state.best)
         state.losses, state.epoch_start, state.seconds = [], generator.get_state(), 0.0
-        if means.checkpoints is not None and (means.checkpoint_seconds == 0 or means.checkpoints.worthwhile()):
+        if means.checkpoints is not None and means.checkpoints.worthwhile(means.checkpoint_seconds):
             _save(state, means)
         on_epoch(tuple(state.course.rows))
     if means.checkpoints is not None:

@@ -156,17 +156,25 @@ class SlowDisk:
         monkeypatch.setattr(checkpoint, "_save", slowly)
 
 
-def test_writing_takes_a_tenth_of_the_time_at_most(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("longest", "expected"),
+    [
+        # The first epoch always, then one for each hundred seconds of training.
+        (600.0, [1, 26, 51]),
+        (39.0, [1, 11, 21, 31, 41, 51]),
+        (0.0, list(range(1, 61))),
+    ],
+)
+def test_writing_takes_a_tenth_of_the_time_at_most(tmp_path, monkeypatch, longest, expected):
     disk = SlowDisk(monkeypatch)
     checkpoints = Checkpoints(tmp_path, "digest")
     written = []
     for epoch in range(1, 61):
         disk.now += 4
-        if checkpoints.worthwhile():
+        if checkpoints.worthwhile(longest):
             checkpoints.save(snapshot(epoch))
             written.append(epoch)
-    # The first epoch always, then one for each hundred seconds of training.
-    assert written == [1, 26, 51]
+    assert written == expected
 
 
 def test_epochs_that_take_long_each_leave_a_checkpoint(tmp_path, monkeypatch):
@@ -174,7 +182,7 @@ def test_epochs_that_take_long_each_leave_a_checkpoint(tmp_path, monkeypatch):
     checkpoints = Checkpoints(tmp_path, "digest")
     for epoch in range(1, 5):
         disk.now += 100
-        assert checkpoints.worthwhile()
+        assert checkpoints.worthwhile(600.0)
         checkpoints.save(snapshot(epoch))
 
 
