@@ -144,7 +144,7 @@ def log_outcome(outcome: JobOutcome) -> None:
     record = outcome.record
     if record.resumed > 0:
         LOGGER.info(f"{outcome.name}: went on from a checkpoint ({record.resumed} times)")
-    if record.micro_batch < record.batch_size:
+    if record.micro_batch < record.batch_size and record.device != "cpu":
         LOGGER.warning(
             f"{outcome.name}: the GPU's memory ran out; {record.micro_batch} of "
             f"{record.batch_size} images were computed at a time, with the gradients added up"

@@ -17,7 +17,7 @@ from cv_folds.files import sha256, write_atomically, write_json
 from cv_folds.training.backbones import count_parameters
 from cv_folds.training.checkpoint import CHECKPOINT_FOLDER, Checkpoints
 from cv_folds.training.job_spec import JobSpec
-from cv_folds.training.memory import keep_freed_memory
+from cv_folds.training.memory import images_at_a_time, keep_freed_memory
 from cv_folds.training.pixels import IMAGENET
 from cv_folds.training.progress_file import remove_progress
 from cv_folds.training.record import (
@@ -77,8 +77,8 @@ def run_job(spec: JobSpec) -> JobRecord:
 
 
 def _with_less_memory(spec: JobSpec, device: torch.device, checkpoints: Checkpoints) -> TrainedJob:
-    """Try with the whole batch, then with halves of it, until the device's memory suffices."""
-    micro_batch = spec.settings.batch_size
+    """Try with what usually fits, then with halves of it, until the device's memory suffices."""
+    micro_batch = images_at_a_time(spec.settings.batch_size, spec.settings.image_size, spec.device)
     while True:
         try:
             return train_and_predict(spec, device, checkpoints, micro_batch)

@@ -74,7 +74,8 @@ class JobRecord(BaseModel):
     batch_size: int
     """Images a step."""
     micro_batch: int
-    """Images that were computed at a time in training; less than the batch when the GPU's memory ran out."""
+    """Images that were computed at a time in training; less than the batch when a GPU's memory ran out, or on a CPU
+    where the batch is large (`images_at_a_time`)."""
     resumed: int
     """How often the training went on from a checkpoint."""
     normalisation: Normalisation | None = None
