@@ -1,6 +1,7 @@
 """The bundle: one folder with all that is needed to predict, and nothing that runs code when it is read.
 
-Guarantee: reading verifies the checksum of every file, and refuses a file that the manifest does not list.
+Guarantee: reading verifies the checksum of every file, and refuses a file that the manifest does not list, but for what
+`BESIDE` names, which nothing here reads.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ EXECUTABLE_SUFFIXES = frozenset(
     {".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".dill", ".cloudpickle", ".npy", ".npz"}
 )
 """Formats that may carry a pickle, whose reading can run code."""
+
+BESIDE = frozenset({".git", ".gitattributes", ".gitignore", ".cache", ".DS_Store"})
+"""What version control, a download from a hub and file managers leave in the folder."""
 
 _MEND = "copy the bundle again; `hamcv ensemble RUN` writes RUN/predictor again"
 
@@ -162,7 +166,7 @@ def _refuse_others(folder: Path, manifest: Manifest) -> None:
             + list_rows([str(path) for path in refused])
         )
     known = {folder / name for name in (MANIFEST, *manifest.files)}
-    if strange := [path for path in found if path not in known]:
+    if strange := [path for path in found if path not in known and path.relative_to(folder).parts[0] not in BESIDE]:
         raise DataError(
             f"{folder}: holds what its {MANIFEST} does not list; remove these:\n"
             + list_rows([str(path) for path in strange])

@@ -184,6 +184,23 @@ def test_a_file_that_the_manifest_does_not_list_is_refused_by_name(bundle, name)
         read_bundle(bundle)
 
 
+@pytest.mark.parametrize(
+    "name", [".gitattributes", ".git/HEAD", ".cache/huggingface/download/manifest.json.metadata", ".DS_Store"]
+)
+def test_what_a_hub_or_a_file_manager_leaves_beside_a_bundle_is_passed_over(bundle, name):
+    (bundle / name).parent.mkdir(parents=True, exist_ok=True)
+    (bundle / name).write_text("from elsewhere")
+    assert read_bundle(bundle).manifest.files
+
+
+@pytest.mark.parametrize("name", ["more/.gitattributes", ".cache/w.pt", ".git/hooks/model.pkl"])
+def test_what_a_hub_leaves_opens_no_back_door(bundle, name):
+    (bundle / name).parent.mkdir(parents=True, exist_ok=True)
+    (bundle / name).write_text("from elsewhere")
+    with pytest.raises(DataError, match=name.rpartition("/")[2]):
+        read_bundle(bundle)
+
+
 def test_a_missing_member_is_found(bundle):
     (bundle / MEMBER).unlink()
     with pytest.raises(DataError, match=rf"{MEMBER} is missing"):
