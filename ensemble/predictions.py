@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from cv_folds.arrays import FloatArray, IntArray, StrArray, duplicates, frozen
 from cv_folds.errors import DataError, list_rows
@@ -71,23 +73,27 @@ class Predictions:
         folds : bool
             Whether there are any; images from elsewhere were held out by no fold, and the column is left away.
         """
-        frame = pd.DataFrame(
-            {
-                "image_id": self.image_ids,
-                "lesion_id": self.lesion_ids,
-                "group": self.groups,
-                **({"fold": self.folds} if folds else {}),
-                "label": np.array(self.classes)[self.labels],
-            }
-        )
-        columns = {
-            f"{model}/{name}": rows[:, index]
-            for model, rows in self.probabilities.items()
-            for index, name in enumerate(self.classes)
+        columns: dict[str, NDArray[Any]] = {
+            "image_id": self.image_ids,
+            "lesion_id": self.lesion_ids,
+            "group": self.groups,
+            **({"fold": self.folds} if folds else {}),
+            "label": np.array(self.classes)[self.labels],
+            **{
+                f"{model}/{name}": rows[:, index]
+                for model, rows in self.probabilities.items()
+                for index, name in enumerate(self.classes)
+            },
         }
-        frame = pd.concat([frame, pd.DataFrame(columns)], axis=1)
-        # repr of a double is the shortest text that reads back to the same double
-        write_atomically(path, lambda partial: frame.to_csv(partial, index=False, lineterminator="\n"))
+
+        def write(partial: Path) -> None:
+            with partial.open("w", encoding="utf-8", newline="") as stream:
+                writer = csv.writer(stream, lineterminator="\n")
+                writer.writerow(columns)
+                # A double is written as its repr: the shortest text that reads back to the same double.
+                writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
+
+        write_atomically(path, write)
 
     @classmethod
     def read_csv(cls, path: Path, kinds: Mapping[str, ModelKind]) -> Predictions:
