@@ -33,6 +33,9 @@ class Attribute:
     codes: IntArray
     """(n,) index into `levels` of every image."""
 
+    def __post_init__(self) -> None:
+        assert len(set(self.levels)) == len(self.levels), "scores are kept by level"
+
     @property
     def reason(self) -> str | None:
         """Why there is nothing to compare; None with two groups or more."""
@@ -72,11 +75,11 @@ def by_value(name: str, title: str, values: StrArray, lesions: StrArray) -> Attr
     name, title : str
         Of the attribute.
     values : (n,) array of str
-        Empty where not known.
+        Empty, or "not known", where not known.
     lesions : (n,) array of str
         Lesion of every image.
     """
-    words, codes = np.unique(values, return_inverse=True)
+    words, codes = np.unique(np.where(values == NOT_KNOWN, "", values), return_inverse=True)
     lesions_of = [len(np.unique(lesions[codes == code])) for code in range(len(words))]
     ranked = sorted((code for code in range(len(words)) if words[code]), key=lambda code: -lesions_of[code])
     kept, rest = ranked, ranked[:0]
@@ -86,7 +89,8 @@ def by_value(name: str, title: str, values: StrArray, lesions: StrArray) -> Attr
     place = np.full(len(words), len(kept))
     place[kept] = np.arange(len(kept))
     if rest:
-        names.append(plural(len(rest), "rarer value"))
+        together = plural(len(rest), "rarer value")
+        names.append(together if together not in names else f"{together}, together")
     if "" in words:
         place[words == ""] = len(names)
         names.append(NOT_KNOWN)

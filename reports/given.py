@@ -205,7 +205,7 @@ def _names(values: ArrayLike | None, what: str, n_rows: int, where: Callable[[in
 
 def plain_value(value: Any) -> Any:
     """Return whole numbers as such: a column with a gap holds them as floats."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    return int(value) if isinstance(value, float | np.floating) and value.is_integer() else value
 
 
 def is_missing(value: Any) -> bool:
@@ -215,5 +215,5 @@ def is_missing(value: Any) -> bool:
         or value is pd.NA
         or value is pd.NaT
         or value == ""
-        or (isinstance(value, float) and np.isnan(value))
+        or (isinstance(value, float | np.floating) and bool(np.isnan(value)))
     )

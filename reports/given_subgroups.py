@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,17 +12,17 @@ from numpy.typing import ArrayLike
 
 from cv_folds.arrays import StrArray, frozen
 from cv_folds.errors import DataError, UsageError, list_rows
-from reports.attributes import MOST_LEVELS, Attribute, by_age, by_value
+from reports.attributes import MOST_LEVELS, NOT_KNOWN, Attribute, by_age, by_value
 from reports.given import is_missing, one_axis, plain_value
 from reports.wording import plural
 
 AGE = "age"
-"""The name of a column of years."""
+"""The name of a column of years, in lower case."""
 
 TITLES = {"sex": "Sex", "localization": "Body site", "dx_type": "Diagnosis confirmed by"}
 """What a run calls the columns of HAM10000; others are called what they were called."""
 
-_UNKNOWN = "unknown"
+_NOT_KNOWN = ("", "unknown", NOT_KNOWN)
 
 
 def given_attributes(
@@ -32,8 +33,8 @@ def given_attributes(
     Parameters
     ----------
     columns : mapping
-        Name to (n,) values. ``age`` holds years and is divided into bands; all others are divided by value. Nothing,
-        NaN and the word ``unknown`` count as not known.
+        Name to (n,) values. ``age``, in any case, holds years and is divided into bands; all others are divided by
+        value. Nothing, NaN and the words ``unknown`` and ``not known``, in any case, count as not known.
     lesions : (n,) array of str
         What the lesions, or groups, are called.
     where : callable
@@ -53,15 +54,22 @@ def _attribute(name: str, values: ArrayLike, lesions: StrArray, where: Callable[
     plain = one_axis(values, name)
     if len(plain) != len(lesions):
         raise UsageError(f"there are {len(lesions)} labels, but {plural(len(plain), 'value')} of {name}")
-    known = ["" if is_missing(value) or str(value).casefold() == _UNKNOWN else plain_value(value) for value in plain]
-    if name == AGE:
-        return by_age(frozen(_years(known, where), np.float64))
+    known = [_known(value) for value in plain]
+    if name.strip().casefold() == AGE:
+        return replace(by_age(frozen(_years(known, where), np.float64)), name=name)
     fractions = {str(value) for value in known if _is_fraction(value)}
     if len(fractions) > MOST_LEVELS:
         raise UsageError(
             f"{name} has {len(fractions)} different numbers; divide it into bands first, as pandas.cut does"
         )
     return by_value(name, TITLES.get(name, name), frozen([str(value) for value in known], np.str_), lesions)
+
+
+def _known(value: Any) -> Any:
+    """Return the value of a cell without blanks around it, or nothing where it says that it is not known."""
+    if is_missing(value) or str(value).strip().casefold() in _NOT_KNOWN:
+        return ""
+    return value.strip() if isinstance(value, str) else plain_value(value)
 
 
 def _is_fraction(value: Any) -> bool:

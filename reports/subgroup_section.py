@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from reports.document import Block, Cell, Column, Group, Paragraph, Section, Table
 from reports.figures.style import ModelLook, file_name
-from reports.figures.subgroup_forest import subgroup_forest
+from reports.figures.subgroup_forest import subgroup_forests
 from reports.results import Estimate, Evaluation
 from reports.score_tables import estimate_cell, metric_columns, whole
 from reports.subgroups import CLASS_MEANS, SMALL, SUBGROUP_METRICS, GroupScores, Subgroups
@@ -20,7 +20,7 @@ def subgroup_section(evaluation: Evaluation, looks: Mapping[str, ModelLook]) -> 
         first, *others = subgroups.models
         blocks = (
             _text(subgroups, first),
-            subgroup_forest(evaluation, subgroups, first, looks[first]),
+            *subgroup_forests(evaluation, subgroups, first, looks[first]),
             subgroup_table(subgroups, first),
             *(Group(title=f"Subgroups: {model}", blocks=(subgroup_table(subgroups, model),)) for model in others),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from matplotlib.axes import Axes
@@ -11,14 +12,17 @@ from reports.document import Figure
 from reports.figures.forest import draw_estimate
 from reports.figures.style import INK, MUTED, ModelLook, dashed, file_name, label, render
 from reports.results import Evaluation
-from reports.subgroups import SMALL, Subgroups
+from reports.subgroups import SMALL, AttributeScores, Subgroups
 from reports.wording import count, metric_label, value_text
 
 SHOWN = ("balanced_accuracy", "macro_f1", "malignant_auc", "accuracy")
 GREY = "#9aa2ad"
 
+MOST_ROWS = 55
+"""Of one figure: more would not fit on an A4 page with its caption."""
 
-def subgroup_forest(evaluation: Evaluation, subgroups: Subgroups, model: str, look: ModelLook) -> Figure:
+
+def subgroup_forests(evaluation: Evaluation, subgroups: Subgroups, model: str, look: ModelLook) -> tuple[Figure, ...]:
     """Draw the scores of one model in every group, with the score of all images as a line.
 
     Parameters
@@ -31,12 +35,46 @@ def subgroup_forest(evaluation: Evaluation, subgroups: Subgroups, model: str, lo
         Whose scores.
     look : ModelLook
         How the model is drawn.
+
+    Returns
+    -------
+    tuple of Figure
+        Mostly one; more where the attributes would not fit on a page.
     """
+    pages = _pages(list(subgroups.comparable.values()))
+    return tuple(
+        _forest(evaluation, page, model, look, part=(number, len(pages))) for number, page in enumerate(pages, start=1)
+    )
+
+
+def _pages(attributes: Sequence[AttributeScores]) -> list[list[AttributeScores]]:
+    """Share attributes out, in order, so that none is cut and no figure is longer than a page."""
+    pages: list[list[AttributeScores]] = [[]]
+    for scores in attributes:
+        if pages[-1] and sum(map(_rows, [*pages[-1], scores])) > MOST_ROWS:
+            pages.append([])
+        pages[-1].append(scores)
+    return pages
+
+
+def _rows(scores: AttributeScores) -> int:
+    """Return how many rows an attribute takes: its title, its groups, and the gap below."""
+    return len(scores.groups) + 2
+
+
+def _forest(
+    evaluation: Evaluation,
+    attributes: Sequence[AttributeScores],
+    model: str,
+    look: ModelLook,
+    *,
+    part: tuple[int, int],
+) -> Figure:
     rows, headings, place = [], [], 0
-    for scores in subgroups.comparable.values():
+    for scores in attributes:
         headings.append((place, scores.title))
         rows += [(place + 1 + number, name, group) for number, (name, group) in enumerate(scores.groups.items())]
-        place += len(scores.groups) + 2
+        place += _rows(scores)
     grey = replace(look, colour=GREY)
     end = place - 0.9
 
@@ -61,7 +99,7 @@ def subgroup_forest(evaluation: Evaluation, subgroups: Subgroups, model: str, lo
             tick.set_color(MUTED if group.small else INK)
         for row, title in headings:
             first.annotate(
-                title,
+                label(title, 30),
                 (0, row),
                 xytext=(-4, 0),
                 xycoords=("axes fraction", "data"),
@@ -75,11 +113,12 @@ def subgroup_forest(evaluation: Evaluation, subgroups: Subgroups, model: str, lo
     words = [
         f"{scores.title}: "
         + ", ".join(f"{name} {value_text(group.models[model][SHOWN[0]])}" for name, group in scores.groups.items())
-        for scores in subgroups.comparable.values()
+        for scores in attributes
     ]
+    number, parts = part
     return Figure(
-        name=file_name("subgroup-forest", model),
-        caption=f"Scores of {model} by subgroup, with 95 % intervals; beside each name its images and lesions. The "
+        name=file_name("subgroup-forest", model, *([str(number)] if parts > 1 else [])),
+        caption=f"Scores of {model} by subgroup{f', part {number} of {parts}' if parts > 1 else ''}, with 95 % intervals; beside each name its images and lesions. The "
         f"dashed line is the score of all images. Grey: fewer than {SMALL} lesions. n/a: a class that the score needs "
         "has no image in the group.",
         alt=f"Forest plot of the scores of {model} by subgroup. Balanced accuracy by {'; '.join(words)}.",

@@ -17,8 +17,9 @@ from cv_folds.arrays import StrArray, frozen
 from cv_folds.clinical import ClinicalTable
 from cv_folds.errors import DataError, UsageError
 from reports import evaluate
-from reports.attributes import attributes_of
+from reports.attributes import MOST_LEVELS, attributes_of
 from reports.given import check_given
+from reports.given_subgroups import given_attributes
 from reports.malignant import malignant_classes
 from reports.measure_subgroups import measure_subgroups
 from reports.subgroups import Subgroups
@@ -184,3 +185,26 @@ def test_the_report_shows_them(tmp_path: Path) -> None:
     assert "How a diagnosis was confirmed" not in page
     assert (tmp_path / "out" / "tables" / "subgroups-ours.csv").is_file()
     assert (tmp_path / "out" / "figures" / "subgroup-forest-ours.svg").is_file()
+
+
+def test_words_that_mean_not_known_are_one_group_of_which_no_image_is_lost() -> None:
+    cells = ["left", "right", "not known", "", " unknown ", "Not known", np.float32("nan"), None] * (N // 8)
+    (site,) = given_attributes({"side": cells}, frozen([str(row) for row in range(N)], np.str_), where=str)
+    assert site.levels == ("left", "right", "not known")
+    assert np.bincount(site.codes).tolist() == [N // 8, N // 8, N - 2 * (N // 8)]
+
+
+def test_a_value_that_is_called_like_the_rare_ones_together_stays_apart() -> None:
+    common = [f"camera {number}" for number in range(MOST_LEVELS)] * 2
+    cells = ["3 rarer values"] * 4 + common + ["x", "y"]
+    lesions = frozen([str(row) for row in range(len(cells))], np.str_)
+    (camera,) = given_attributes({"camera": cells}, lesions, where=str)
+    assert len(set(camera.levels)) == len(camera.levels) == MOST_LEVELS
+    assert camera.codes.tolist()[:4] == [0] * 4
+
+
+@pytest.mark.parametrize("name", ["Age", "AGE "])
+def test_ages_are_found_however_the_column_is_written(name: str) -> None:
+    lesions = frozen(["a", "b"], np.str_)
+    (age,) = given_attributes({name: [20, 80]}, lesions, where=str)
+    assert (age.name, age.title, age.levels) == (name, "Age in years", ("under 30", "75 and over"))

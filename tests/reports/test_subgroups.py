@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -270,3 +271,24 @@ def test_nothing_is_shown_when_nothing_divides(evaluation: Evaluation) -> None:
         "every image is in the group 1",
     }
     assert subgroup_section(replace(evaluation, subgroups=nothing), looks).blocks == ()
+
+
+def test_many_attributes_take_several_figures_that_each_fit_on_a_page(evaluation: Evaluation) -> None:
+    predictions = made(8)
+    generator = np.random.default_rng(0)
+    many = [
+        Attribute(
+            name=f"column {number}",
+            title=f"A column of a name that is longer than a label, {number}",
+            levels=tuple(f"value {level}" for level in range(18)),
+            codes=frozen(generator.permutation(np.arange(len(predictions.labels)) % 18), np.int64),
+        )
+        for number in range(5)
+    ]
+    subgroups = measured(predictions, *many, resamples=20)
+    section = subgroup_section(replace(evaluation, subgroups=subgroups), model_looks({"stack": "ensemble"}))
+    figures = [block for block in section.blocks if isinstance(block, Figure)]
+    assert [figure.name for figure in figures] == [f"subgroup-forest-stack-{number}" for number in (1, 2, 3)]
+    assert [figure.svg.count("value 17") for figure in figures] == [2, 2, 1]
+    heights = [float(re.search(r'height="([\d.]+)pt"', figure.svg)[1]) for figure in figures]  # type: ignore[index]
+    assert max(heights) < 680, "an A4 page has 740 points between its margins, and the caption takes some"
