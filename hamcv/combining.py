@@ -31,6 +31,7 @@ from hamcv.gallery import drop_stale_gallery
 from hamcv.outlier_limits import held_out_warnings
 from hamcv.run_config import RunConfig
 from hamcv.run_folder import CONFIG_FILE, WAIT, hold
+from reports.gallery_files import read_gallery
 from reports.results import Evaluation
 from reports.run_records import RunRecord, read_record
 from reports.write import write_report
@@ -150,6 +151,7 @@ def combine_again(run: Path, changes: Mapping[str, Any] | None = None, assignmen
     with hold(run, mend=WAIT):
         before = read_config(run / CONFIG_FILE)
         config = amend_ensemble(before, changes or {}, assignments)
+        gallery = read_gallery(run)
         facts = read_record(run / "run.json", RunRecord).data
         divisions = read_divisions(run, config, tuple(facts.images_per_class))
         refuse_unfinished(run, config)
@@ -157,10 +159,11 @@ def combine_again(run: Path, changes: Mapping[str, Any] | None = None, assignmen
             read_costs(Path(config.ensemble.costs), divisions[0].folds.classes)
         combined = combine(run, config, divisions, training_data(facts), stage=lambda _: nullcontext())
         if config != before:
-            # Not before: what fails leaves a folder whose settings are those of its scores.
+            # Not before: a combination that is refused changes nothing, and of one that is cut off between its files
+            # the scores are refused until it was done again.
             write_text(run / CONFIG_FILE, config.to_toml())
         # Drawing needs images and weights, which this command does without.
-        stale = drop_stale_gallery(run, config, combined.predictions)
+        stale = drop_stale_gallery(run, config, gallery, combined.predictions)
         reports = write_report(
             run, evaluation=combined.evaluation, predictions=combined.predictions, formats=config.report.formats
         )

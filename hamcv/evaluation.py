@@ -74,11 +74,7 @@ def score(run: Path, config: RunConfig, *, demo: bool) -> tuple[Predictions, Eva
         When a file is missing or damaged, or the settings are of another combination than the predictions.
     """
     predictions = Predictions.read_csv(run / PREDICTIONS_FILE, model_kinds(config))
-    if config.ensemble.deployed not in predictions.probabilities:
-        raise DataError(
-            f"{run / PREDICTIONS_FILE}: holds no {config.ensemble.deployed}, which {CONFIG_FILE} names as "
-            f"ensemble.deployed; `hamcv ensemble {run}` combines the networks again"
-        )
+    _refuse_another_combination(run, config, predictions)
     generator = np.random.default_rng(config.seed)
     evaluation = evaluate(predictions, demo=demo, settings=config.report, generator=generator)
     evaluation = replace(
@@ -102,6 +98,30 @@ def score(run: Path, config: RunConfig, *, demo: bool) -> tuple[Predictions, Eva
     )
     write_json(run / METRICS_FILE, evaluation.to_json())
     return predictions, evaluation
+
+
+def _refuse_another_combination(run: Path, config: RunConfig, predictions: Predictions) -> None:
+    """Refuse predictions of other settings than ``config.toml`` has, as a combination leaves that was cut off."""
+    mend = f"`hamcv ensemble {run}` combines the networks again"
+    if config.ensemble.deployed not in predictions.probabilities:
+        raise DataError(
+            f"{run / PREDICTIONS_FILE}: holds no {config.ensemble.deployed}, which {CONFIG_FILE} names as "
+            f"ensemble.deployed; {mend}"
+        )
+    # stack_meta is left out of a run without clinical values, though the settings name it.
+    either = (config.ensemble, config.ensemble.without_clinical())
+    combined = set(predictions.probabilities) - set(config.backbones)
+    if all(combined != set(settings.combiners) for settings in either):
+        raise DataError(
+            f"{run / PREDICTIONS_FILE}: holds {', '.join(sorted(combined))}, but {CONFIG_FILE} names "
+            f"{', '.join(sorted(config.ensemble.combiners))} as ensemble.combiners; {mend}"
+        )
+    calibration = EnsembleRecord.read(run / ENSEMBLE_FILE).calibration
+    if calibration != config.ensemble.calibration:
+        raise DataError(
+            f"{run / ENSEMBLE_FILE}: the probabilities were calibrated by {calibration}, but {CONFIG_FILE} names "
+            f"{config.ensemble.calibration} as ensemble.calibration; {mend}"
+        )
 
 
 def _effects(run: Path, config: RunConfig, predictions: Predictions) -> Effects:

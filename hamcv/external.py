@@ -208,6 +208,7 @@ def _facts(
         n_warned=answers.n_warned,
         views=options.views,
         spins=options.spins,
+        held_out_spins=manifest.preprocessing.held_out_spins,
         device=str(predictor.device),
         settings=(
             ("Image size", f"{manifest.preprocessing.image_size} pixels"),

@@ -28,7 +28,7 @@ from hamcv.arms import jobs_of_main
 from hamcv.run_config import RunConfig
 from hamcv.run_folder import CONFIG_FILE
 from hamcv.sources import open_dataset, part_of_run
-from reports.gallery_files import DrawnCase, DrawnMap, picture_size, read_gallery, remove_gallery, write_gallery
+from reports.gallery_files import DrawnCase, DrawnMap, GalleryFiles, picture_size, remove_gallery, write_gallery
 from reports.gallery_section import cases_of
 from reports.run_records import DataRecord
 
@@ -139,7 +139,9 @@ def redraw_gallery(run: Path, config: RunConfig, data: DataRecord, predictions: 
     return changed
 
 
-def drop_stale_gallery(run: Path, config: RunConfig, predictions: Predictions) -> str | None:
+def drop_stale_gallery(
+    run: Path, config: RunConfig, files: GalleryFiles | None, predictions: Predictions
+) -> str | None:
     """Remove a gallery that shows other answers than those of now.
 
     Parameters
@@ -148,6 +150,8 @@ def drop_stale_gallery(run: Path, config: RunConfig, predictions: Predictions) -
         A run folder, held by this process.
     config : RunConfig
         Its settings.
+    files : GalleryFiles, optional
+        Its gallery; None when there is none.
     predictions : Predictions
         Its out-of-fold probabilities.
 
@@ -155,13 +159,7 @@ def drop_stale_gallery(run: Path, config: RunConfig, predictions: Predictions) -
     -------
     str or None
         What was done and how the gallery is drawn again, in one line; None when there is none, or it still holds.
-
-    Raises
-    ------
-    DataError
-        When a file of the gallery is damaged.
     """
-    files = read_gallery(run)
     if files is None or cases_of(files, predictions, config.ensemble.deployed) is not None:
         return None
     remove_gallery(run)

@@ -59,6 +59,8 @@ class ExternalFacts:
     """Turned and mirrored views of every image that were averaged."""
     spins: int
     """Views turned by random angles that were averaged, too."""
+    held_out_spins: int
+    """How many such views stand behind the scores and the calibration of the model's own run."""
     device: str
     """What the networks ran on."""
     settings: tuple[tuple[str, str], ...]
@@ -78,6 +80,18 @@ class ExternalFacts:
         if self.absent is not None:
             return f"Near-duplicates were looked for among {count(self.compared)} training images only: {self.absent}."
         return f"Near-duplicates were looked for among all {count(self.compared)} training images."
+
+    @property
+    def other_spins(self) -> str | None:
+        """Say that the model was calibrated on images seen in another way, in one sentence; None when it was not."""
+        if self.spins == self.held_out_spins:
+            return None
+        own = f"under {plural(self.held_out_spins, 'spin')}" if self.held_out_spins else "without spins"
+        here = f"under {plural(self.spins, 'spin')}" if self.spins else "without"
+        return (
+            f"The ensemble was scored and calibrated in its run on images {own}, here it saw them {here}; "
+            f"--spins {self.held_out_spins} does as its run did."
+        )
 
 
 def external_origin(facts: ExternalFacts, evaluation: Evaluation) -> Origin:
@@ -128,6 +142,8 @@ def _notes(facts: ExternalFacts) -> tuple[str, ...]:
             f"The model lacks {listing(lacking)}: {plural(images, 'image')} of the set cannot be given the right class "
             "and were left out. In use they would be given a wrong one."
         )
+    if facts.other_spins is not None:
+        notes.append(facts.other_spins)
     if facts.ensemble == "stack_meta":
         notes.append(
             "The ensemble was fitted with age, sex and body site; here, as in `hamcv predict`, they were taken as "

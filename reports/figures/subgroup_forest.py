@@ -116,9 +116,11 @@ def _forest(
         for scores in attributes
     ]
     number, parts = part
+    several = parts > 1
     return Figure(
-        name=file_name("subgroup-forest", model, *([str(number)] if parts > 1 else [])),
-        caption=f"Scores of {model} by subgroup{f', part {number} of {parts}' if parts > 1 else ''}, with 95 % intervals; beside each name its images and lesions. The "
+        name=file_name("subgroup-forest", model, *([str(number)] if several else [])),
+        caption=f"Scores of {model} by subgroup{f', part {number} of {parts}' if several else ''}, with 95 % "
+        "intervals; beside each name its images and lesions. The "
         f"dashed line is the score of all images. Grey: fewer than {SMALL} lesions. n/a: a class that the score needs "
         "has no image in the group.",
         alt=f"Forest plot of the scores of {model} by subgroup. Balanced accuracy by {'; '.join(words)}.",

@@ -326,6 +326,22 @@ def test_a_combination_that_fails_leaves_the_settings_as_they_were(
     screen = hamcv("report", out, "--format", "html")
     assert screen.code == 3
     assert "holds no greedy, which config.toml names as ensemble.deployed; `hamcv ensemble" in screen.err
+    (out / "config.toml").write_bytes(settings)
+    screen = hamcv("report", out, "--format", "html")
+    assert screen.code == 3
+    assert "as ensemble.combiners; `hamcv ensemble" in screen.err
+
+
+def test_scores_of_another_calibration_than_that_of_the_settings_are_refused(
+    hamcv: Hamcv, tiny_run: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(tiny_run, out, ignore=shutil.ignore_patterns("figures", "gallery"))
+    record = json.loads((out / "ensemble.json").read_text())
+    (out / "ensemble.json").write_text(json.dumps(record | {"calibration": "isotonic"}))
+    screen = hamcv("report", out, "--format", "html")
+    assert screen.code == 3
+    assert "calibrated by isotonic, but config.toml names temperature as ensemble.calibration" in screen.err
 
 
 def test_calibration_and_costs_are_changed_without_training(hamcv: Hamcv, tiny_run: Path, tmp_path: Path) -> None:

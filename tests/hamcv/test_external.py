@@ -238,6 +238,25 @@ def test_a_bundle_says_on_every_page_that_near_duplicates_were_not_looked_for(
     assert record["model"]["views"] == 2
 
 
+def test_spins_other_than_those_of_the_run_are_said_on_screen_and_in_the_report(
+    hamcv: Callable[..., Any], bundle: Path, external: Path, tmp_path: Path
+) -> None:
+    spun = Path(shutil.copytree(bundle, tmp_path / "spun"))
+    manifest = json.loads((spun / "manifest.json").read_text())
+    assert manifest["preprocessing"]["held_out_spins"] == 0
+    manifest["preprocessing"]["held_out_spins"] = 3
+    (spun / "manifest.json").write_text(json.dumps(manifest))
+    command = ("evaluate", spun, "--data", external, *COLUMNS, *QUICK)
+    screen = hamcv(*command, "--out", tmp_path / "plain")
+    assert screen.code == 0, screen.err
+    words = "scored and calibrated in its run on images under 3 spins, here it saw them without"
+    assert words in " ".join(screen.err.split())
+    assert words in (tmp_path / "plain" / "report.html").read_text()
+    screen = hamcv(*command, "--out", tmp_path / "alike", "--spins", 3)
+    assert screen.code == 0, screen.err
+    assert "calibrated in its run" not in screen.err + (tmp_path / "alike" / "report.html").read_text()
+
+
 def test_the_images_of_the_training_may_be_named(
     hamcv: Callable[..., Any], bundle: Path, external: Path, small_data: Path, tmp_path: Path, no_pages: None
 ) -> None:

@@ -112,6 +112,17 @@ def test_pictures_of_an_earlier_ensemble_do_not_stay_beside_new_scores(
     assert "image/jpeg" in (copy / "report.html").read_text()
 
 
+def test_a_damaged_gallery_is_found_before_anything_is_combined(hamcv: Any, tiny_run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(tiny_run, copy)
+    (copy / "gallery" / "gallery.json").write_text("{")
+    before = {path: path.read_bytes() for path in copy.rglob("*.*") if path.is_file()}
+    screen = hamcv("ensemble", copy, "--calibration", "isotonic")
+    assert screen.code == 3
+    assert "gallery.json is damaged" in screen.err
+    assert {path: path.read_bytes() for path in copy.rglob("*.*") if path.is_file()} == before
+
+
 def test_a_run_without_a_gallery_goes_on_with_one(small_data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     settings = TINY | {"data": str(small_data), "backbones": ["squeezenet1_1"], "protocol": "holdout"}
