@@ -3,7 +3,8 @@
 The held-out fold is never predicted here: settings may be chosen by these scores. They are somewhat too good, since the
 epoch is chosen on the same images, alike for all settings. Macro F1 is also given for logits that are shifted towards
 the natural class shares, by a quarter, a half and three quarters of their logarithm: about what training at another
-`resampling_exponent` would give.
+`resampling_exponent` would give. With `training.held_out_spins` the scores are those of spun images, as in a run, and the
+scores of the images as they are stand beside them, in the file alone.
 
 python scripts/tune.py --data DIR --recipe scratch --backbone mobilenet_v3_large --set training.ema_decay=0.99 \
     --note "moving average" --out trials.jsonl
@@ -28,6 +29,7 @@ from cv_folds.training.loop import Fitted, Means, fit
 from cv_folds.training.memory import keep_freed_memory
 from cv_folds.training.normalisation import choose_normalisation, usual_normalisation
 from cv_folds.training.predict import predict_logits
+from cv_folds.training.spins import draw_spins
 from cv_folds.training.store import open_store
 from cv_folds.training.view import ImageView
 from cv_folds.training.weights import find_weights, load_weights
@@ -118,23 +120,29 @@ def trial(config: RunConfig, backbone: str, fold: int) -> dict[str, object]:
         means=Means(bfloat16=bfloat16_pays(backbone, device)),
     )
     seconds = time.perf_counter() - start
-    logits = predict_logits(
-        model, view(inner.validation), batch_size=4 * settings.batch_size, normalisation=normalisation
-    )
     labels = folds.labels[inner.validation]
+
+    def logits_of(repetitions: int) -> torch.Tensor:
+        spins = draw_spins(len(labels), repetitions, torch.Generator().manual_seed(config.seed))
+        size = 4 * settings.batch_size
+        seen = view(inner.validation)
+        return predict_logits(model, seen, batch_size=size, normalisation=normalisation, spins=spins).double()
+
+    logits, as_they_are = logits_of(settings.held_out_spins), logits_of(0)
     return (
         {"backbone": backbone, "fold": fold, "seconds": round(seconds), "images": len(labels)}
-        | scores(logits.double(), labels)
-        | {"macro_f1_shifted": [shifted_f1(logits.double(), labels, share) for share in SHIFTS]}
+        | scores(logits, labels)
+        | {"macro_f1_shifted": shifted_f1s(logits, labels)}
+        | {"as_they_are": scores(as_they_are, labels) | {"macro_f1_shifted": shifted_f1s(as_they_are, labels)}}
         | course(fitted)
     )
 
 
-def shifted_f1(logits: torch.Tensor, labels: np.ndarray[tuple[int], np.dtype[np.int64]], share: float) -> float:
-    """Return the macro F1 when `share` of the logarithm of each class's prevalence is added to its logit."""
+def shifted_f1s(logits: torch.Tensor, labels: np.ndarray[tuple[int], np.dtype[np.int64]]) -> list[float]:
+    """Return the macro F1 when shares of the logarithm of each class's prevalence are added to its logit."""
     prevalence = np.bincount(labels, minlength=logits.shape[1]).clip(1) / len(labels)
-    chosen = (logits.numpy() + share * np.log(prevalence)).argmax(1)
-    return round(float(f1_score(labels, chosen, average="macro")), 4)
+    chosen = [(logits.numpy() + share * np.log(prevalence)).argmax(1) for share in SHIFTS]
+    return [round(float(f1_score(labels, classes, average="macro")), 4) for classes in chosen]
 
 
 def course(fitted: Fitted) -> dict[str, object]:
