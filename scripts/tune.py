@@ -3,8 +3,8 @@
 The held-out fold is never predicted here: settings may be chosen by these scores. They are somewhat too good, since the
 epoch is chosen on the same images, alike for all settings. Macro F1 is also given for logits that are shifted towards
 the natural class shares, by a quarter, a half and three quarters of their logarithm: about what training at another
-`resampling_exponent` would give. With `training.held_out_spins` the scores are those of spun images, as in a run, and the
-scores of the images as they are stand beside them, in the file alone.
+`resampling_exponent` would give. With `training.held_out_spins` the scores are those of spun images, as in a run, and
+the scores of the images as they are stand beside them, in the file alone.
 
 python scripts/tune.py --data DIR --recipe scratch --backbone mobilenet_v3_large --set training.ema_decay=0.99 \
     --note "moving average" --out trials.jsonl
