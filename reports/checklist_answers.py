@@ -10,6 +10,7 @@ from reports.citations import Citations
 from reports.methods_analysis import CALIBRATORS, MEASURES
 from reports.methods_data import division_text
 from reports.methods_training import augmentation_words, resampling_words
+from reports.validation_part import purpose
 from reports.wording import count, listing, percent, plural
 
 _MARK = re.compile(r" \[[\d, ]+\]")
@@ -239,7 +240,7 @@ def unusual_images(reported: Reported) -> str:
 
 
 def counts_of_parts(reported: Reported) -> str:
-    """Give the sizes of what was fitted, chosen and scored on."""
+    """Give the sizes of what was fitted, validated and scored on."""
     histories = reported.study.folder.histories
     if not histories:
         return ""
@@ -247,8 +248,9 @@ def counts_of_parts(reported: Reported) -> str:
         _range([getattr(history.details, name) for history in histories])
         for name in ("n_train", "n_validation", "n_held_out")
     ]
+    training = reported.study.settings.training
     return (
-        f"Each network: {ranges[0]} images to fit weights, {ranges[1]} to choose the epoch, {ranges[2]} held out. "
+        f"Each network: {ranges[0]} images to fit weights, {ranges[1]} {purpose(training)}, {ranges[2]} held out. "
         f"Scored: {plural(reported.study.evaluation.n_images, 'image')}."
     )
 

@@ -89,6 +89,7 @@ def build_document(folder: RunFolder, evaluation: Evaluation, predictions: Predi
             blocks=(
                 *method_notes.method_notes(
                     _resamples(folder),
+                    study.settings.training,
                     holdout=folder.folds.holdout,
                     nested=evaluation.nested is not None,
                     leaks=folder.audit.allowed_leakage is not None,

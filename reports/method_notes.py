@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from cv_folds.training.settings import TrainingSettings
 from reports.document import Cell, Column, Paragraph, Table
 from reports.equal_mass import N_BINS
+from reports.validation_part import chooses_weights, purpose
 from reports.wording import METRICS
 
 FOR_CLINICIANS = Paragraph(
@@ -63,19 +65,21 @@ def glossary() -> Table:
     )
 
 
-_FOLDS = (
-    Paragraph(
-        title="Folds.",
-        text="Stratified by class and grouped by lesion: all images of a lesion, and of lesions that were merged "
-        "because they share an image or are joined by near-duplicates, stand in the "
-        "same fold. What was looked for and found is listed under “Data and folds”.",
-    ),
-    Paragraph(
-        title="Early stopping.",
-        text="The epoch is chosen on an inner validation part of the training folds, itself grouped by lesion (none is "
-        "chosen where training.monitor keeps the last). The held-out fold has no say in training or in choosing.",
-    ),
-)
+def _folds(training: TrainingSettings, *, nested: bool) -> tuple[Paragraph, ...]:
+    return (
+        Paragraph(
+            title="Folds.",
+            text="Stratified by class and grouped by lesion: all images of a lesion, and of lesions that were merged "
+            "because they share an image or are joined by near-duplicates, stand in the same fold. What was looked for "
+            "and found is listed under “Data and folds”.",
+        ),
+        Paragraph(
+            title="Inner validation part.",
+            text=f"A part of the training folds, itself grouped by lesion, is set aside {purpose(training)}. The "
+            "held-out fold has no say in training or in choosing.",
+        ),
+        _ensembles(nested=nested),
+    )
 
 
 def _ensembles(*, nested: bool) -> Paragraph:
@@ -92,23 +96,30 @@ def _ensembles(*, nested: bool) -> Paragraph:
     )
 
 
-_PARTS = (
-    Paragraph(
-        title="Parts.",
-        text="One fixed division into training, validation and test part, stratified by class and grouped by lesion: "
-        "all images of a lesion, and of lesions that were merged because they share an image or are joined by "
-        "near-duplicates, stand in the same part. What was looked for and found is listed under “Data and folds”.",
-    ),
-    Paragraph(
-        title="Validation part.",
-        text="It chooses the epoch of every network, and whatever an ensemble learns (calibration, stacking weights) "
-        "is fitted on it. The networks fit it a little better than new images, since their epoch was chosen there.",
-    ),
-    Paragraph(
-        title="Test part.",
-        text="It was predicted once, when training had ended, and has no say in anything.",
-    ),
-)
+def _parts(training: TrainingSettings) -> tuple[Paragraph, ...]:
+    better = (
+        " The networks fit it a little better than new images, since their weights were chosen there."
+        if chooses_weights(training)
+        else ""
+    )
+    return (
+        Paragraph(
+            title="Parts.",
+            text="One fixed division into training, validation and test part, stratified by class and grouped by "
+            "lesion: all images of a lesion, and of lesions that were merged because they share an image or are joined "
+            "by near-duplicates, stand in the same part. What was looked for and found is listed under “Data and "
+            "folds”.",
+        ),
+        Paragraph(
+            title="Validation part.",
+            text=f"It serves {purpose(training)} of every network, and whatever an ensemble learns (calibration, "
+            f"stacking weights) is fitted on it.{better}",
+        ),
+        Paragraph(
+            title="Test part.",
+            text="It was predicted once, when training had ended, and has no say in anything.",
+        ),
+    )
 
 
 _LEAKING = Paragraph(
@@ -119,7 +130,12 @@ _LEAKING = Paragraph(
 
 
 def method_notes(
-    resamples: str, *, holdout: bool = False, nested: bool = False, leaks: bool = False
+    resamples: str,
+    training: TrainingSettings,
+    *,
+    holdout: bool = False,
+    nested: bool = False,
+    leaks: bool = False,
 ) -> tuple[Paragraph, ...]:
     """Return the notes on method and limits.
 
@@ -127,6 +143,8 @@ def method_notes(
     ----------
     resamples : str
         How many lesion resamples the intervals took, in words.
+    training : TrainingSettings
+        How each network was trained.
     holdout : bool
         Whether the run used one fixed division.
     nested : bool
@@ -134,7 +152,7 @@ def method_notes(
     leaks : bool
         Whether images of one lesion stand in several folds or parts.
     """
-    division, *rest = _PARTS if holdout else (*_FOLDS, _ensembles(nested=nested))
+    division, *rest = _parts(training) if holdout else _folds(training, nested=nested)
     return (
         _LEAKING if leaks else division,
         *rest,

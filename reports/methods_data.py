@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reports.citations import Citations
 from reports.study import Study
+from reports.validation_part import purpose
 from reports.wording import count, listing, percent, plural
 
 _TOGETHER = {
@@ -66,7 +67,7 @@ def _lesions(study: Study, cite: Citations) -> str:
 
 
 def division_text(study: Study, cite: Citations) -> str:
-    """Return how the images were divided, and what chose the epochs."""
+    """Return how the images were divided, and what the validation part was for."""
     if study.holdout:
         return " ".join([_holdout(study), _leaking(study)]).strip()
     sentences = [
@@ -111,9 +112,9 @@ def _holdout(study: Study) -> str:
         how = f"The images were divided once ({aim} %, {_stratified(study)}, seed {study.settings.seed}) into parts for"
         together = _TOGETHER[study.settings.holdout]
     return (
-        f"{how} {listing(parts)}{together}. The validation "
-        "part chose the epoch of every network, and all that the ensembles and the calibration learn was fitted on it; "
-        "the test part was predicted once, after training."
+        f"{how} {listing(parts)}{together}. The validation part served {purpose(study.settings.training)} of every "
+        "network, and all that the ensembles and the calibration learn was fitted on it; the test part was predicted "
+        "once, after training."
     )
 
 
@@ -131,11 +132,11 @@ def _leaking(study: Study) -> str:
 
 
 def _inner(study: Study) -> str:
-    parts = study.settings.training.validation_parts
+    training = study.settings.training
     return (
-        f"Of the images outside the held-out fold, one part in {parts}, stratified and grouped by lesion, was set "
-        "aside to choose the epoch. The held-out fold had no part in training or in any choice and was predicted once, "
-        "when training had ended."
+        f"Of the images outside the held-out fold, one part in {training.validation_parts}, stratified and grouped by "
+        f"lesion, was set aside {purpose(training)}. The held-out fold had no part in training or in any choice and "
+        "was predicted once, when training had ended."
     )
 
 

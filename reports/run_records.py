@@ -133,7 +133,7 @@ class JobDetails(_Record):
     n_train: int
     """Images the weights were fitted on."""
     n_validation: int
-    """Images that chose the epoch."""
+    """Images that it was validated on after every epoch."""
     n_held_out: int
     """Images of the held-out fold."""
     parameters: int
