@@ -184,7 +184,8 @@ def _leave_out(table: dict[str, Any], changes: Mapping[str, Any]) -> None:
         dropped += [key for key, other in _OF_PROTOCOL.items() if other != protocol]
     if "folds_file" in changes:
         dropped += _OF_FOLDS_MADE_HERE
-    if dropped and (protocol == "leakage" or table.get("holdout") == "image"):
+    # Leakage that was allowed for other folds, or for images, is not allowed for these.
+    if "folds_file" in changes or (dropped and (protocol == "leakage" or table.get("holdout") == "image")):
         dropped.append("allow_leakage")
     for key in dropped:
         table.pop(key, None)

@@ -168,7 +168,7 @@ class RunConfig(BaseModel):
             if self.allow_leakage and self.holdout != "image":
                 raise ValueError(
                     "allow_leakage is about folds_file (--folds-file) and holdout = image; apart from these, the folds "
-                    "made here never leak"
+                    "made here never leak; leave it out, or add --set allow_leakage=false where a recipe sets it"
                 )
             return self
         if self.stratify:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -119,10 +119,15 @@ def _lines(outcomes: Sequence[Outcome], command: str, epochs: int | None) -> Ite
     yield "|---" * 9 + "|"
     for outcome in outcomes:
         yield _run_row(outcome)
-    versions = {tuple(outcome.measured.folds.versions.items()) for outcome in outcomes if outcome.measured is not None}
+    versions = {
+        outcome.published.recipe: outcome.measured.folds.versions
+        for outcome in outcomes
+        if outcome.measured is not None
+    }
     devices = {outcome.measured.folds.device.name for outcome in outcomes if outcome.measured is not None}
     yield ""
-    yield from (f"Versions: {', '.join(f'{name} {value}' for name, value in found)}." for found in sorted(versions))
+    if versions:
+        yield f"Versions: {', '.join(_versions(versions))}."
     yield from (f"Device: {name}." for name in sorted(devices))
 
 
@@ -170,6 +175,17 @@ def _run_row(outcome: Outcome) -> str:
 def _epochs(training: TrainingSettings) -> str:
     """Return the most epochs, of a training in phases one after the other."""
     return " + ".join(str(phase.epochs) for phase in training.phases) or str(training.epochs)
+
+
+def _versions(of_recipes: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """Yield every package with its version, and the recipes where not all of them were run with it."""
+    recipes: dict[tuple[str, str], list[str]] = {}
+    for recipe, versions in of_recipes.items():
+        for found in versions.items():
+            recipes.setdefault(found, []).append(recipe)
+    for (name, version), used_by in recipes.items():
+        where = "" if len(used_by) == len(of_recipes) else f" ({', '.join(f'`{recipe}`' for recipe in used_by)})"
+        yield f"{name} {version}{where}"
 
 
 def _value(estimate: Estimate) -> str:

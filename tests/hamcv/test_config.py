@@ -196,11 +196,34 @@ def test_what_a_recipe_sets_for_its_own_division_does_not_apply_to_a_file_of_fol
     config = resolve(str(recipe), {"folds_file": "/mine.csv"})
     assert (config.protocol, config.holdout, config.stratify) == ("holdout", "lesion", ())
     assert not config.allow_leakage, "leakage was allowed for another division"
+    assert resolve(str(recipe), {"folds_file": "/mine.csv", "allow_leakage": True}).allow_leakage
     recipe.write_text("limit_lesions = 30\nrepeats = 2\n")
     config = resolve(str(recipe), {}, ["folds_file=/mine.csv"])
     assert (config.limit_lesions, config.repeats) == (None, 1)
     config = resolve(str(recipe), {"folds_file": "/mine.csv", "protocol": "holdout"})
     assert (config.limit_lesions, config.repeats, config.protocol) == (None, 1, "holdout")
+
+
+@pytest.mark.parametrize(
+    "recipe", ["folds_file = '/theirs.csv'\n", "protocol = 'holdout'\nfolds_file = '/theirs.csv'\n"]
+)
+def test_leakage_that_was_allowed_for_one_file_of_folds_is_not_allowed_for_another(tmp_path: Path, recipe: str) -> None:
+    earlier = tmp_path / "config.toml"
+    earlier.write_text(f"{recipe}allow_leakage = true\n")
+    assert resolve(str(earlier), {}).allow_leakage
+    changed = resolve(str(earlier), {}, ["folds_file=/mine.csv"])
+    assert (changed.folds_file, changed.allow_leakage) == ("/mine.csv", False)
+    assert not resolve(str(earlier), {"folds_file": "/mine.csv", "protocol": "holdout"}).allow_leakage
+    assert resolve(str(earlier), {"folds_file": "/mine.csv"}, ["allow_leakage=true"]).allow_leakage
+
+
+def test_allowed_leakage_without_leaking_parts_is_refused_with_its_mend(tmp_path: Path) -> None:
+    recipe = tmp_path / "images.toml"
+    recipe.write_text("protocol = 'holdout'\nholdout = 'image'\nallow_leakage = true\n")
+    with pytest.raises(UsageError, match="--set allow_leakage=false"):
+        resolve(str(recipe), {}, ["holdout=lesion"])
+    mended = resolve(str(recipe), {}, ["holdout=lesion", "allow_leakage=false"])
+    assert (mended.holdout, mended.allow_leakage) == ("lesion", False)
 
 
 @pytest.mark.parametrize(
