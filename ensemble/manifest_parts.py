@@ -28,7 +28,7 @@ class Preprocessing(BaseModel):
     """Channel means for pixels scaled to 0..1, in RGB order, for members that have none of their own."""
     std: tuple[_Positive, _Positive, _Positive]
     """Channel standard deviations, likewise."""
-    held_out_spins: int = Field(default=0, ge=0)
+    held_out_spins: int = Field(default=0, ge=0, le=64)
     """Random flips and turns over which the outputs were averaged that scores, combiner, calibrator and sets come from;
     0 for images as they are."""
 

@@ -133,8 +133,9 @@ def _spun(manifest: Manifest) -> str:
         return ""
     return (
         f"\n\nThese scores, calibration and prediction sets are of the mean over {spins} random flips and turns "
-        f"of every image.\nThe predictor shows an image once unless it is asked for as many, by "
-        f"`load(..., spins={spins})` or `--spins {spins}`."
+        "of every image.\nThe predictor averages over as many turns beside the image itself. `load(..., spins=0)` and "
+        "`--spins 0` show each\nimage once, in a fraction of the time, and so does an ONNX file: scores and "
+        "calibration are not those of such answers."
     )
 
 

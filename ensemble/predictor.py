@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -62,7 +63,7 @@ class EnsemblePredictor:
 
     @classmethod
     def load(
-        cls, path: str | Path, device: str = "auto", *, views: int = 1, spins: int = 0, seed: int = 0
+        cls, path: str | Path, device: str = "auto", *, views: int = 1, spins: int | None = None, seed: int = 0
     ) -> EnsemblePredictor:
         """Load a predictor.
 
@@ -74,8 +75,9 @@ class EnsemblePredictor:
             ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         views : int
             Quarter turns and mirror images of every image for test-time augmentation, 1 to 8; 1 is the image itself.
-        spins : int
-            Turns by random angles that are averaged with them, 0 to 64.
+        spins : int, optional
+            Turns by random angles that are averaged with them, 0 to 64. Default: as many as the scores and the
+            calibration of the ensemble come from (`training.held_out_spins` of its run), which is mostly none.
         seed : int
             Of the random angles, which are the same for every image.
 
@@ -86,8 +88,16 @@ class EnsemblePredictor:
         UsageError
             When there is no such device, or a number of views is out of range.
         """
-        target, seen = resolve_device(device), Views(turns=views, spins=spins, seed=seed)
-        return cls(read_bundle(find_bundle(Path(path))), target, views=seen)
+        target, seen = resolve_device(device), Views(turns=views, spins=spins or 0, seed=seed)
+        bundle = read_bundle(find_bundle(Path(path)))
+        if spins is None:
+            seen = replace(seen, spins=bundle.manifest.preprocessing.held_out_spins)
+        return cls(bundle, target, views=seen)
+
+    @property
+    def views(self) -> Views:
+        """Views of every image that are averaged."""
+        return self._views
 
     @property
     def classes_(self) -> StrArray:

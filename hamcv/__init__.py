@@ -19,7 +19,7 @@ refuse_strangers()
 
 
 def load_predictor(
-    path: str | Path, device: str = "auto", *, views: int = 1, spins: int = 0, seed: int = 0
+    path: str | Path, device: str = "auto", *, views: int = 1, spins: int | None = None, seed: int = 0
 ) -> EnsemblePredictor:
     """Load the ensemble of a run folder or bundle; see `ensemble.EnsemblePredictor.load`."""
     from ensemble import EnsemblePredictor

@@ -58,8 +58,8 @@ class ExternalOptions:
     """Where to compute."""
     views: int = 1
     """Turned and mirrored views of every image that are averaged."""
-    spins: int = 0
-    """Views turned by random angles that are averaged, too."""
+    spins: int | None = None
+    """Views turned by random angles that are averaged, too; None for as many as in the run of the model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,7 +207,7 @@ def _facts(
         ids=not options.own_ids,
         n_warned=answers.n_warned,
         views=options.views,
-        spins=options.spins,
+        spins=predictor.views.spins,
         held_out_spins=manifest.preprocessing.held_out_spins,
         device=str(predictor.device),
         settings=(

@@ -33,7 +33,7 @@ class Answered:
 
 
 def predict_files(
-    source: Path, given: Sequence[str], *, output: Path | None, device: str, views: int = 1, spins: int = 0
+    source: Path, given: Sequence[str], *, output: Path | None, device: str, views: int = 1, spins: int | None = None
 ) -> Answered:
     """Classify image files and write a table, a row a readable file, as the answers come.
 

@@ -38,7 +38,14 @@ ViewsOption: TypeAlias = Annotated[
     int, typer.Option("--tta", metavar="N", min=1, max=8, help="Average over N turned and mirrored views.")
 ]
 SpinsOption: TypeAlias = Annotated[
-    int, typer.Option("--spins", metavar="N", min=0, max=64, help="Average over N turns by random angles, too.")
+    int | None,
+    typer.Option(
+        "--spins",
+        metavar="N",
+        min=0,
+        max=64,
+        help="Average over N turns by random angles, too [default: as the scores of its run do, mostly 0].",
+    ),
 ]
 ReportsOption: TypeAlias = Annotated[str, typer.Option("--format", metavar="html,pdf", help="What to write.")]
 

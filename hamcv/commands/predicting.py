@@ -23,7 +23,7 @@ def predict_command(
     output: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="[default: stdout]")] = None,
     device: DeviceOption = "auto",
     tta: ViewsOption = 1,
-    spins: SpinsOption = 0,
+    spins: SpinsOption = None,
 ) -> None:
     """Classify images with the ensemble, as CSV: label, prediction set, disagreement, distance, warning, probabilities.
 
@@ -96,7 +96,7 @@ def evaluate_command(
     ] = False,
     device: DeviceOption = "auto",
     tta: ViewsOption = 1,
-    spins: SpinsOption = 0,
+    spins: SpinsOption = None,
     assignments: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="key=value", help="Any of columns.KEY, audit.KEY and report.KEY."),

@@ -128,4 +128,4 @@ def test_the_card_says_when_scores_and_calibration_are_those_of_spun_images(mani
     spun = manifest.preprocessing.model_copy(update={"held_out_spins": 8})
     card = card_of(manifest.model_copy(update={"preprocessing": spun}))
     assert "mean over 8 random flips and turns of every image" in card
-    assert "`--spins 8`" in card
+    assert "`--spins 0` show each\nimage once" in card

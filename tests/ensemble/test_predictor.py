@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 import weakref
@@ -275,6 +276,18 @@ def test_spins_are_averaged_with_the_views(bundle):
     predictor = EnsemblePredictor.load(bundle, device="cpu", views=2, spins=3, seed=5)
     np.testing.assert_allclose(predictor.predict_proba(images), expected, rtol=0, atol=1e-6)
     np.testing.assert_array_equal(predictor.predict_proba(images[1]), predictor.predict_proba(images)[1:2])
+
+
+def test_images_are_spun_as_those_behind_the_scores_unless_told_otherwise(bundle, tmp_path):
+    copy = Path(shutil.copytree(bundle, tmp_path / "spun"))
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["preprocessing"]["held_out_spins"] = 3
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    images = random_images(7, 2)
+    rows = {spins: EnsemblePredictor.load(copy, "cpu", spins=spins).predict_proba(images) for spins in (None, 3, 0)}
+    np.testing.assert_array_equal(rows[None], rows[3])
+    assert abs(rows[None] - rows[0]).max() > 1e-6
+    np.testing.assert_array_equal(EnsemblePredictor.load(bundle, "cpu").predict_proba(images), rows[0])
 
 
 @pytest.mark.parametrize("views", [0, 9])
