@@ -19,7 +19,9 @@ class Reported:
     study: Study
     """The run."""
     sections: Mapping[str, str]
-    """Name to title of the sections of its report."""
+    """Name to title of the sections of its report, for the gallery only where it has pictures."""
+    maps: bool = False
+    """Whether the report shows maps of what the networks looked at."""
 
     def see(self, *names: str) -> str:
         """Point to those of some sections that the report has: ``See “Data and folds”.``; empty for none of them."""

@@ -239,6 +239,13 @@ def unusual_images(reported: Reported) -> str:
     return f"{refused} Images unlike those of the training, or that split the members, are given a warning."
 
 
+def explanations(reported: Reported) -> str:
+    """Point to the maps, or say that there are none."""
+    if not reported.maps:
+        return "None in this run’s report: it shows no maps of what the networks looked at."
+    return f"Grad-CAM maps of errors and disagreements. {reported.see('gallery')}"
+
+
 def counts_of_parts(reported: Reported) -> str:
     """Give the sizes of what was fitted, validated and scored on."""
     histories = reported.study.folder.histories
@@ -282,7 +289,8 @@ ANSWERS: Mapping[str, Answer] = {
         for answer in (
             aim, source, inclusion, preprocessing, augmentation, outcome, predictors, clinical_missing, sample_size,
             division, level_of_division, model_building, architecture, starting_weights, ensembling, imbalance, output,
-            measures, uncertainty, sensitivity, clusters, software, data_available, unusual_images, counts_of_parts,
+            measures, uncertainty, sensitivity, clusters, software, data_available, unusual_images, explanations,
+            counts_of_parts,
         )
     },
 }  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from reports.checklist import Reported, checklist_table
 from reports.checklists import Checklist, checklist_items
 from reports.citations import all_references
-from reports.document import Group, Paragraph, Section
+from reports.document import Gallery, Group, Paragraph, Section
 from reports.study import Study
 
 
@@ -21,7 +21,13 @@ def checklist_section(study: Study, sections: Sequence[Section]) -> Section:
     sections : sequence of Section
         The other sections of its report, to point to.
     """
-    reported = Reported(study=study, sections={section.name: section.title for section in sections if section.blocks})
+    # Without pictures, the section of the gallery only says why there are none.
+    shown = [section for section in sections if section.blocks and (section.name != "gallery" or _galleries(section))]
+    reported = Reported(
+        study=study,
+        sections={section.name: section.title for section in shown},
+        maps=any(map(_has_maps, shown)),
+    )
     tripod, mongan, tejani = (all_references()[key].text for key in ("collins2024", "mongan2020", "tejani2024"))
 
     def group(title: str, name: str, caption: str, items: Checklist) -> Group:
@@ -39,3 +45,12 @@ def checklist_section(study: Study, sections: Sequence[Section]) -> Section:
             group("CLAIM", "claim", f"CLAIM, numbered as in the update of 2024: {mongan}; {tejani}", "claim"),
         ),
     )
+
+
+def _galleries(section: Section) -> tuple[Gallery, ...]:
+    return tuple(block for block in section.blocks if isinstance(block, Gallery))
+
+
+def _has_maps(section: Section) -> bool:
+    """Tell whether a picture has a map beside it."""
+    return any(len(exhibit.photos) > 1 for gallery in _galleries(section) for exhibit in gallery.exhibits)

@@ -172,6 +172,29 @@ def test_a_run_without_pictures_says_why(shown: Path, run: Any) -> None:
     assert "none have been drawn" in none.text
 
 
+def test_the_checklist_points_to_pictures_only_where_there_are_some(shown: Path, run: Any) -> None:
+    def claim(**settings: Any) -> dict[str, str]:
+        folder = read_run_folder(shown, run.evaluation.classes)
+        folder = replace(folder, settings={**folder.settings, **settings})
+        document = build_document(folder, run.evaluation, run.predictions)
+        (table,) = (table for table in document.tables() if table.name == "claim")
+        return {row[0].text: row[2].text for row in table.rows}
+
+    drawn = claim()
+    assert drawn["31"].startswith("Grad-CAM maps of errors and disagreements. See “Errors and disagreements”.")
+    assert "“Errors and disagreements”" in drawn["39"]
+    draw(shown, run.predictions, unexplained=dict.fromkeys(("mobilenet_v3_large", "resnet50", "efficientnet_b0"), "no"))
+    without_maps = claim()
+    assert without_maps["31"].startswith("None in this run’s report")
+    assert "“Errors and disagreements”" in without_maps["39"]
+    # Switched off, of another ensemble, and never drawn.
+    silent = [claim(**{"report.gallery": 0}), claim(**{"ensemble.deployed": "soft_vote"})]
+    remove_gallery(shown)
+    for answers in (*silent, claim()):
+        assert answers["31"].startswith("None in this run’s report")
+        assert "Errors and disagreements" not in answers["31"] + answers["39"]
+
+
 def test_networks_without_maps_are_named(shown: Path, run: Any) -> None:
     draw(shown, run.predictions, unexplained={"resnet50": "resnet50 has no maps"})
     section = section_of(shown, run)

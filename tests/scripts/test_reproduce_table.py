@@ -110,3 +110,55 @@ def test_a_recipe_that_cannot_run_is_in_the_table_with_its_reason(tmp_path):
     assert "0.75; 0.66" in text
     assert "No reproduction of the published figures" in text
     assert '"failure": "no weights here\\nmore"' in content.read_text()
+
+
+def test_versions_stand_in_one_line_with_timm_where_it_was_used(tmp_path):
+    from reproducing.page import Measured, Outcome, write_page
+    from reproducing.published import PUBLISHED
+
+    from hamcv.config import resolve
+    from reports.run_records import DataRecord, DeviceRecord, RunRecord
+
+    def record(versions: dict[str, str]) -> RunRecord:
+        return RunRecord(
+            schema=1,
+            status="done",
+            recipe="x",
+            started="2026-01-01T00:00:00Z",
+            versions=versions,
+            platform="Linux",
+            device=DeviceRecord(kind="cpu", name="Some CPU", threads=1),
+            data=DataRecord(
+                name="x",
+                fingerprint="0",
+                demo=True,
+                n_images=2,
+                n_lesions=2,
+                images_per_class={"nv": 2},
+                lesions_per_class={"nv": 2},
+            ),
+            weights="none",
+            seconds={"train": 1.0},
+            jobs=(),
+        )
+
+    def outcome(published: Any, versions: dict[str, str]) -> Outcome:
+        config, found = resolve(published.recipe, {}), record(versions)
+        measured = Measured(rows=(), config=config, own=found, folds=found, n_test=1)
+        return Outcome(published=published, measured=measured, failure=None)
+
+    same = {"hamcv": "0.1.0", "torch": "2.15.0"}
+    usual = [published for published in PUBLISHED if published.recipe != "three-phase"][:2]
+    (phases,) = (published for published in PUBLISHED if published.recipe == "three-phase")
+    failed = Outcome(published=PUBLISHED[-1], measured=None, failure="no weights here")
+    outcomes = [*(outcome(published, same) for published in usual), outcome(phases, same | {"timm": "1.0.31"}), failed]
+    text = write_page(outcomes, tmp_path, command="x", epochs=None)[0].read_text()
+    assert [line for line in text.splitlines() if line.startswith("Versions")] == [
+        "Versions: hamcv 0.1.0, torch 2.15.0, timm 1.0.31 (`three-phase`)."
+    ]
+    outcomes[0] = outcome(usual[0], same | {"torch": "2.14.1"})
+    text = write_page(outcomes, tmp_path, command="x", epochs=None)[0].read_text()
+    assert (
+        f"Versions: hamcv 0.1.0, torch 2.14.1 (`{usual[0].recipe}`), "
+        f"torch 2.15.0 (`{usual[1].recipe}`, `three-phase`), timm 1.0.31 (`three-phase`)." in text
+    )
