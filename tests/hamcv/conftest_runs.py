@@ -15,8 +15,12 @@ TINY = {
     "training.image_size": 32,
     "training.epochs": 2,
     "training.batch_size": 16,
+    # Every model is drawn in several figures, which is what a run of this size takes longest for; the PDF comes next.
+    # Tests that look at others ask for them.
+    "ensemble.combiners": ["soft_vote", "greedy", "stack"],
     "ensemble.tree_rounds": 5,
     "report.resamples": 200,
+    "report.formats": ["html"],
 }
 
 

@@ -34,7 +34,7 @@ def test_a_run_leaves_what_the_contract_names(tiny_run: Path, tiny_config: RunCo
     names = {path.name for path in tiny_run.iterdir()}
     assert names >= {
         "config.toml", "run.json", "log.jsonl", "folds.csv", "metadata.csv", "training_images.csv", "audit.json",
-        "jobs", "predictions.csv", "warnings.csv", "metrics.json", "report.html", "report.pdf", "figures", "tables",
+        "jobs", "predictions.csv", "warnings.csv", "metrics.json", "report.html", "figures", "tables",
         "gallery", "predictor",
     }  # fmt: skip
     for backbone in tiny_config.backbones:
