@@ -32,7 +32,8 @@ def metrics(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
         writer = csv.DictWriter(stream, list(rows[0]))
         writer.writeheader()
         writer.writerows(row | {"dx": diagnosis[row["lesion_id"]]} for row in rows)
-    options = TINY | {"data": str(folder / "data"), "training.epochs": 4, "nested": True}
+    changed = {"training.epochs": 4, "nested": True, "ensemble.combiners": list(COMBINERS)}
+    options = TINY | changed | {"data": str(folder / "data")}
     with pytest.MonkeyPatch.context() as patch:
         # The pages would take longer than the networks.
         patch.setattr("hamcv.run.write_report", lambda run, **_: ())

@@ -21,7 +21,6 @@ from cv_folds.errors import JobFailedError, RunFolderBusyError, UsageError
 from cv_folds.out_of_fold import FoldLogits
 from cv_folds.training.record import job_folder, read_record
 from ensemble import EnsemblePredictor
-from ensemble.combiners import COMBINERS
 from ensemble.settings import EnsembleSettings
 from hamcv.combining import combine_again
 from hamcv.config import resolve
@@ -67,12 +66,12 @@ def test_every_image_is_predicted_once_by_models_that_had_not_seen_its_lesion(ti
     assert folds.groupby("lesion_id")["fold"].nunique().max() == 1
 
 
-def test_metrics_agree_with_scikit_learn_on_the_predictions(tiny_run: Path) -> None:
+def test_metrics_agree_with_scikit_learn_on_the_predictions(tiny_run: Path, tiny_config: RunConfig) -> None:
     content = json.loads((tiny_run / "metrics.json").read_text())
     classes = content["classes"]
     frame = pd.read_csv(tiny_run / "predictions.csv", keep_default_na=False)
     truth = frame["label"].to_numpy()
-    assert set(content["models"]) == {"shufflenet_v2_x0_5", "squeezenet1_1", *COMBINERS}
+    assert set(content["models"]) == {*tiny_config.backbones, *tiny_config.ensemble.combiners}
     for model, scores in content["models"].items():
         rows = frame[[f"{model}/{name}" for name in classes]].to_numpy(dtype=float)
         np.testing.assert_allclose(rows.sum(axis=1), 1, rtol=0, atol=1e-12)

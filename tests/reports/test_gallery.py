@@ -16,8 +16,9 @@ from PIL import Image
 
 from cv_folds.errors import DataError
 from ensemble.telling_cases import choose_cases
+from reports.checklist_section import checklist_section
 from reports.content import build_document
-from reports.document import Gallery, Notice, Paragraph, Section
+from reports.document import Gallery, Group, Notice, Paragraph, Section, Table
 from reports.figures.heat import overlay
 from reports.gallery_files import (
     LONGEST_SIDE,
@@ -175,9 +176,15 @@ def test_a_run_without_pictures_says_why(shown: Path, run: Any) -> None:
 def test_the_checklist_points_to_pictures_only_where_there_are_some(shown: Path, run: Any) -> None:
     def claim(**settings: Any) -> dict[str, str]:
         folder = read_run_folder(shown, run.evaluation.classes)
-        folder = replace(folder, settings={**folder.settings, **settings})
-        document = build_document(folder, run.evaluation, run.predictions)
-        (table,) = (table for table in document.tables() if table.name == "claim")
+        study = Study.of(replace(folder, settings={**folder.settings, **settings}), run.evaluation)
+        checklists = checklist_section(study, [section_of(shown, run, **settings)])
+        (table,) = (
+            table
+            for group in checklists.blocks
+            if isinstance(group, Group)
+            for table in group.blocks
+            if isinstance(table, Table) and table.name == "claim"
+        )
         return {row[0].text: row[2].text for row in table.rows}
 
     drawn = claim()
