@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -79,19 +78,16 @@ def write_document(folder: Path, document: Document, formats: Sequence[Literal["
     tuple of Path
         The report files, in the order of `formats`.
     """
-    # Figures and the PDF are set by a process each, which need not wait for each other.
-    with ThreadPoolExecutor(1) as beside:
-        figures = beside.submit(figure_files, document)
-        _write_all(folder / "tables", table_files(document))
-        written: list[Path] = []
-        for form in formats:
-            path = folder / f"report.{form}"
-            if form == "html":
-                write_text(path, render_html(document))
-            else:
-                _write_bytes(path, render_pdf(document))
-            written.append(path)
-    _write_all(folder / "figures", figures.result())
+    _write_all(folder / "figures", figure_files(document))
+    _write_all(folder / "tables", table_files(document))
+    written: list[Path] = []
+    for form in formats:
+        path = folder / f"report.{form}"
+        if form == "html":
+            write_text(path, render_html(document))
+        else:
+            _write_bytes(path, render_pdf(document))
+        written.append(path)
     return tuple(written)
 
 
