@@ -234,7 +234,7 @@ class InnerSplit:
     train: IntArray
     """Row numbers that the weights are fitted on."""
     validation: IntArray
-    """Row numbers that choose the epoch."""
+    """Row numbers that the network is validated on after every epoch."""
 
 
 def inner_split(folds: Folds, fold: int, *, second: int | None = None, parts: int, seed: int) -> InnerSplit:

@@ -159,8 +159,8 @@ def combine_again(run: Path, changes: Mapping[str, Any] | None = None, assignmen
             read_costs(Path(config.ensemble.costs), divisions[0].folds.classes)
         combined = combine(run, config, divisions, training_data(facts), stage=lambda _: nullcontext())
         if config != before:
-            # Not before: a combination that is refused changes nothing, and of one that is cut off between its files
-            # the scores are refused until it was done again.
+            # Not before: a combination that is refused changes nothing, and where one was cut off between its files,
+            # settings that predictions and scores show another value of are refused until it was done again.
             write_text(run / CONFIG_FILE, config.to_toml())
         # Drawing needs images and weights, which this command does without.
         stale = drop_stale_gallery(run, config, gallery, combined.predictions)

@@ -185,10 +185,16 @@ def _leave_out(table: dict[str, Any], changes: Mapping[str, Any]) -> None:
     if "folds_file" in changes:
         dropped += _OF_FOLDS_MADE_HERE
     # Leakage that was allowed for other folds, or for images, is not allowed for these.
-    if "folds_file" in changes or (dropped and (protocol == "leakage" or table.get("holdout") == "image")):
+    others = "folds_file" in changes and _other_file(table.get("folds_file"), changes["folds_file"])
+    if others or (dropped and (protocol == "leakage" or table.get("holdout") == "image")):
         dropped.append("allow_leakage")
     for key in dropped:
         table.pop(key, None)
+
+
+def _other_file(before: Any, now: Any) -> bool:
+    """Tell whether two settings of files name two files; one alone is other than none."""
+    return not (isinstance(before, str) and isinstance(now, str) and Path(before).resolve() == Path(now).resolve())
 
 
 def _cap_epochs(table: dict[str, Any]) -> None:

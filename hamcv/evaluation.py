@@ -116,12 +116,19 @@ def _refuse_another_combination(run: Path, config: RunConfig, predictions: Predi
             f"{run / PREDICTIONS_FILE}: holds {', '.join(sorted(combined))}, but {CONFIG_FILE} names "
             f"{', '.join(sorted(config.ensemble.combiners))} as ensemble.combiners; {mend}"
         )
-    calibration = EnsembleRecord.read(run / ENSEMBLE_FILE).calibration
-    if calibration != config.ensemble.calibration:
-        raise DataError(
-            f"{run / ENSEMBLE_FILE}: the probabilities were calibrated by {calibration}, but {CONFIG_FILE} names "
-            f"{config.ensemble.calibration} as ensemble.calibration; {mend}"
-        )
+    for path in (arm.folder(run) / ENSEMBLE_FILE for arm in arms_of(config)):
+        record = EnsembleRecord.read(path)
+        if record.calibration != config.ensemble.calibration:
+            raise DataError(
+                f"{path}: the probabilities were calibrated by {record.calibration}, but {CONFIG_FILE} names "
+                f"{config.ensemble.calibration} as ensemble.calibration; {mend}"
+            )
+        if (record.costs is None) != (config.ensemble.costs is None):
+            made = "without costs" if record.costs is None else "with costs"
+            raise DataError(
+                f"{path}: decisions were made {made}, but {CONFIG_FILE} names {config.ensemble.costs or 'none'} as "
+                f"ensemble.costs; {mend}"
+            )
 
 
 def _effects(run: Path, config: RunConfig, predictions: Predictions) -> Effects:

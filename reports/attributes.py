@@ -90,7 +90,9 @@ def by_value(name: str, title: str, values: StrArray, lesions: StrArray) -> Attr
     place[kept] = np.arange(len(kept))
     if rest:
         together = plural(len(rest), "rarer value")
-        names.append(together if together not in names else f"{together}, together")
+        while together in names:
+            together = f"other: {together}"
+        names.append(together)
     if "" in words:
         place[words == ""] = len(names)
         names.append(NOT_KNOWN)

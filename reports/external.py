@@ -90,7 +90,7 @@ class ExternalFacts:
         here = f"under {plural(self.spins, 'spin')}" if self.spins else "without"
         return (
             f"The ensemble was scored and calibrated in its run on images {own}, here it saw them {here}; "
-            f"--spins {self.held_out_spins} does as its run did."
+            f"--spins {self.held_out_spins} does about as its run did."
         )
 
 

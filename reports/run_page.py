@@ -15,7 +15,7 @@ JOB_COLUMNS = (
     "Fitted on",
     "Inner validation",
     "Held out",
-    "Chosen epoch",
+    "Epoch kept",
     "Epochs run",
     "Parameters",
     "Time",
@@ -99,8 +99,8 @@ def job_table(folder: RunFolder) -> Table:
     return Table(
         name="jobs",
         caption="One network for each backbone and fold that is held out: the images its weights were fitted on, those "
-        f"that chose its epoch, and those held out. Number format of the training steps: {', '.join(precisions)}. "
-        "Memory: the largest of the process up to the end of the job.",
+        "that it was validated on after every epoch, and those held out. Number format of the training steps: "
+        f"{', '.join(precisions)}. Memory: the largest of the process up to the end of the job.",
         columns=(Column(label="Backbone", numeric=False), *(Column(label=words) for words in JOB_COLUMNS)),
         rows=tuple(_job_row(history, job_of(folder, history)) for history in folder.histories),
     )
@@ -129,7 +129,7 @@ def further_jobs_table(jobs: list[JobRecord]) -> Table:
         caption="Trainings for repetitions, folds that ignore lesions, or nested estimates.",
         columns=(
             Column(label="Training", numeric=False),
-            *(Column(label=words) for words in ("Chosen epoch", "Epochs run", "Time", "Images per second")),
+            *(Column(label=words) for words in ("Epoch kept", "Epochs run", "Time", "Images per second")),
         ),
         rows=tuple(
             (

@@ -11,6 +11,8 @@ from ensemble.predictions import ModelKind, Predictions
 from reports.comparisons import best_model, evidence_text
 from reports.results import Evaluation
 from reports.run_folder import RunFolder
+from reports.run_settings import run_settings
+from reports.validation_part import purpose
 from reports.wording import METRICS, estimate_words, listing, metric_in_sentence, metric_label, percent, plural
 
 DEMO_BANNER = (
@@ -22,9 +24,6 @@ SUMMARY_METRICS = ("macro_f1", "balanced_accuracy", "log_loss")
 
 USUAL_ENSEMBLES = ("soft_vote", "stack")
 """What every reader asks for: the plain average, and the one that learns."""
-
-_PART_USES = ("the test", "choosing the epoch and fitting the ensembles", "training")
-"""In the order of `cv_folds.splits.HOLDOUT_PARTS`."""
 
 COLLAPSED_SHARE = 0.99
 """Even the commonest class of HAM10000 holds only two thirds of the images."""
@@ -147,7 +146,10 @@ def _choice_of_images(folder: RunFolder) -> list[str]:
 
 def _what_was_held_out(evaluation: Evaluation, folder: RunFolder, backbones: list[str], ensembles: list[str]) -> str:
     counts = folder.folds.table()
-    sizes = [f"{plural(row['images'], 'image')} for {use}" for row, use in zip(counts, _PART_USES, strict=True)]
+    watched = purpose(run_settings(folder.settings).training)
+    # In the order of `cv_folds.splits.HOLDOUT_PARTS`.
+    uses = ("for the test", f"{watched} and to fit the ensembles", "for training")
+    sizes = [f"{plural(row['images'], 'image')} {use}" for row, use in zip(counts, uses, strict=True)]
     sentences = [
         f"{plural(len(folder.folds.image_ids), 'image')} of {plural(folder.record.data.n_lesions, 'lesion')} in "
         f"{plural(len(evaluation.classes), 'class', 'classes')} ({folder.record.data.name}) were divided once: "

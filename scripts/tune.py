@@ -128,7 +128,8 @@ def trial(config: RunConfig, backbone: str, fold: int) -> dict[str, object]:
         seen = view(inner.validation)
         return predict_logits(model, seen, batch_size=size, normalisation=normalisation, spins=spins).double()
 
-    logits, as_they_are = logits_of(settings.held_out_spins), logits_of(0)
+    as_they_are = logits_of(0)
+    logits = logits_of(settings.held_out_spins) if settings.held_out_spins else as_they_are
     return (
         {"backbone": backbone, "fold": fold, "seconds": round(seconds), "images": len(labels)}
         | scores(logits, labels)

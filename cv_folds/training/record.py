@@ -58,7 +58,7 @@ class JobRecord(BaseModel):
     n_train: int
     """Images that the weights were fitted on."""
     n_validation: int
-    """Images that chose the epoch."""
+    """Images that it was validated on after every epoch."""
     n_held_out: int
     """Images predicted out of fold."""
     seconds: float

@@ -161,7 +161,8 @@ class TrainingSettings(BaseModel):
     """How often each validation image is shown under random flips and turns by up to 180 degrees to choose the epoch;
     its probabilities are averaged (0: once, as it is)."""
     held_out_spins: int = Field(default=0, ge=0, le=64)
-    """The same for the predictions that are scored and combined; the predictor does so only when asked for spins."""
+    """The same for the predictions that are scored and combined; the predictor averages over as many turns, unless told
+    otherwise."""
     batch_norm_momentum: float = Field(default=0.1, gt=0, le=1)
     """Momentum of the running statistics; some backbones ship with one too slow for a short training."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

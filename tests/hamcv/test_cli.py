@@ -343,6 +343,11 @@ def test_scores_of_another_calibration_than_that_of_the_settings_are_refused(
     screen = hamcv("report", out, "--format", "html")
     assert screen.code == 3
     assert "calibrated by isotonic, but config.toml names temperature as ensemble.calibration" in screen.err
+    costs = np.ones((len(record["classes"]),) * 2).tolist()
+    (out / "ensemble.json").write_text(json.dumps(record | {"costs": costs}))
+    screen = hamcv("report", out, "--format", "html")
+    assert screen.code == 3
+    assert "decisions were made with costs, but config.toml names none as ensemble.costs" in screen.err
 
 
 def test_calibration_and_costs_are_changed_without_training(hamcv: Hamcv, tiny_run: Path, tmp_path: Path) -> None:

@@ -215,6 +215,7 @@ def test_leakage_that_was_allowed_for_one_file_of_folds_is_not_allowed_for_anoth
     assert (changed.folds_file, changed.allow_leakage) == ("/mine.csv", False)
     assert not resolve(str(earlier), {"folds_file": "/mine.csv", "protocol": "holdout"}).allow_leakage
     assert resolve(str(earlier), {"folds_file": "/mine.csv"}, ["allow_leakage=true"]).allow_leakage
+    assert resolve(str(earlier), {"folds_file": "/theirs.csv"}).allow_leakage, "it is the same file"
 
 
 def test_allowed_leakage_without_leaking_parts_is_refused_with_its_mend(tmp_path: Path) -> None:

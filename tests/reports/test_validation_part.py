@@ -19,9 +19,10 @@ from reports.method_notes import method_notes
 from reports.methods_section import methods_section
 from reports.run_folder import RunFolder, read_run_folder
 from reports.study import Study
+from reports.summary import what_was_done
 from reports.validation_part import chooses_weights, purpose
 
-CHOICE = re.compile(r"cho(ose|oses|se|sen) [^.]{0,20}epoch|epoch [^.]{0,20}chosen", re.IGNORECASE)
+CHOICE = re.compile(r"cho(ose|oses|se|sen|osing) [^.]{0,20}epoch|epoch [^.]{0,20}chosen", re.IGNORECASE)
 KEPT = [
     ({"training.monitor": "last", "training.ema_decay": 0.0}, "to watch the training"),
     (
@@ -61,7 +62,8 @@ def words(*sections: Section) -> str:
     ]
     texts = [part.text for part in parts if isinstance(part, Paragraph | Excerpt)]
     tables = [part for part in parts if isinstance(part, Table)]
-    return "\n".join([*texts, *(cell.text for table in tables for row in table.rows for cell in row)])
+    heads = [text for table in tables for text in (table.caption, *(column.label for column in table.columns))]
+    return "\n".join([*texts, *heads, *(cell.text for table in tables for row in table.rows for cell in row)])
 
 
 @pytest.mark.parametrize("holdout", [False, True])
@@ -78,6 +80,15 @@ def test_where_the_last_epoch_is_kept_none_is_said_to_be_chosen(
         assert said in text, section.name
         assert not (found := CHOICE.search(text)), found
     assert ("their weights were chosen there" in words(notes)) == (holdout and "averaged" in said)
+
+
+def test_the_summary_of_a_holdout_says_what_the_validation_part_was_for(
+    study_of: Callable[..., Study], run: Any
+) -> None:
+    for monitor, said in (("last", "to watch the training and to fit"), ("macro_f1", "to choose the epoch and to fit")):
+        study = study_of({"training.monitor": monitor, "training.ema_decay": 0.0}, holdout=True)
+        text = what_was_done(run.evaluation, study.folder)
+        assert f"{said} the ensembles" in text
 
 
 @pytest.mark.parametrize("holdout", [False, True])
