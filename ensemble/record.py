@@ -13,7 +13,7 @@ from cv_folds.files import write_json
 from ensemble.crossfit import CrossFitted
 from ensemble.decisions import DecisionRules, RuleName
 from ensemble.predictions import Predictions
-from ensemble.settings import CalibratorName
+from ensemble.settings import EnsembleSettings
 
 ENSEMBLE_FILE = "ensemble.json"
 
@@ -32,37 +32,37 @@ class FoldPrior(BaseModel):
 
 
 class EnsembleRecord(BaseModel):
-    """``ensemble.json``, schema 1."""
+    """``ensemble.json``, schema 2."""
 
     model_config = _STRICT
 
     # `schema` itself is taken by a method of pydantic's models.
-    schema_version: Literal[1] = Field(default=1, alias="schema")
+    schema_version: Literal[2] = Field(default=2, alias="schema")
     """Version of this form."""
     classes: tuple[str, ...] = Field(min_length=1)
     """Class names in column order."""
-    calibration: CalibratorName
-    """How the probabilities were calibrated."""
+    settings: EnsembleSettings
+    """By which everything was combined. The file is written before the predictions and ``config.toml`` after them:
+    where the two agree, no combination was cut off in between."""
     priors: dict[int, FoldPrior]
     """Fold to its class shares."""
     costs: tuple[tuple[float, ...], ...] | None
     """Cost of each decision (column) for each true class (row); null without such a matrix."""
-    seconds: dict[str, float] = Field(default_factory=dict)
-    """Model name to the processor time, of one core, of the fits behind its scores; empty in a file of an earlier
-    version."""
+    seconds: dict[str, float]
+    """Model name to the processor time, of one core, of the fits behind its scores."""
 
     @classmethod
     def of(
         cls,
         classes: tuple[str, ...],
-        calibration: CalibratorName,
+        settings: EnsembleSettings,
         scored: CrossFitted,
         costs: FloatArray | None,
     ) -> EnsembleRecord:
         """Return the record of a run."""
         return cls(
             classes=classes,
-            calibration=calibration,
+            settings=settings,
             priors={
                 fold: FoldPrior(shown=tuple(prior.shown.tolist()), natural=tuple(prior.natural.tolist()))
                 for fold, prior in scored.priors.items()
@@ -86,7 +86,9 @@ class EnsembleRecord(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the file"
-            raise DataError(f"{path} is damaged: {where}: {first['msg']}; {mend}") from error
+            raise DataError(
+                f"{path} is damaged or of another version of hamcv: {where}: {first['msg']}; {mend}"
+            ) from error
 
     def decide(self, predictions: Predictions) -> dict[str, dict[RuleName, IntArray]]:
         """Decide on a class for every row by every rule.

@@ -159,8 +159,8 @@ def combine_again(run: Path, changes: Mapping[str, Any] | None = None, assignmen
             read_costs(Path(config.ensemble.costs), divisions[0].folds.classes)
         combined = combine(run, config, divisions, training_data(facts), stage=lambda _: nullcontext())
         if config != before:
-            # Not before: a combination that is refused changes nothing, and where one was cut off between its files,
-            # settings that predictions and scores show another value of are refused until it was done again.
+            # Not before: a combination that is refused changes nothing, and one that is cut off between its files
+            # leaves settings that differ from those of its record, which are refused until it was done again.
             write_text(run / CONFIG_FILE, config.to_toml())
         # Drawing needs images and weights, which this command does without.
         stale = drop_stale_gallery(run, config, gallery, combined.predictions)
@@ -177,7 +177,7 @@ def _combine_arm(run: Path, config: RunConfig, division: Division) -> Callable[[
     costs = None if settings.costs is None else read_costs(Path(settings.costs), classes)
     fitted = fit_arm(run, config, division, costs)
     folder, scored = division.arm.folder(run), fitted.scored
-    EnsembleRecord.of(classes, settings.calibration, scored, costs).write(folder / ENSEMBLE_FILE)
+    EnsembleRecord.of(classes, settings, scored, costs).write(folder / ENSEMBLE_FILE)
     scored.uncalibrated.write_csv(folder / UNCALIBRATED_FILE)
     scored.predictions.write_csv(folder / PREDICTIONS_FILE)
     return fitted.deploy

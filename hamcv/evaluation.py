@@ -74,7 +74,7 @@ def score(run: Path, config: RunConfig, *, demo: bool) -> tuple[Predictions, Eva
         When a file is missing or damaged, or the settings are of another combination than the predictions.
     """
     predictions = Predictions.read_csv(run / PREDICTIONS_FILE, model_kinds(config))
-    _refuse_another_combination(run, config, predictions)
+    refuse_another_combination(run, config, predictions)
     generator = np.random.default_rng(config.seed)
     evaluation = evaluate(predictions, demo=demo, settings=config.report, generator=generator)
     evaluation = replace(
@@ -100,35 +100,41 @@ def score(run: Path, config: RunConfig, *, demo: bool) -> tuple[Predictions, Eva
     return predictions, evaluation
 
 
-def _refuse_another_combination(run: Path, config: RunConfig, predictions: Predictions) -> None:
-    """Refuse predictions of other settings than ``config.toml`` has, as a combination leaves that was cut off."""
+def refuse_another_combination(run: Path, config: RunConfig, predictions: Predictions) -> None:
+    """Refuse predictions of other settings than ``config.toml`` has, as a combination leaves that was cut off.
+
+    Parameters
+    ----------
+    run : Path
+        The run folder.
+    config : RunConfig
+        Its settings.
+    predictions : Predictions
+        Of its main arm.
+
+    Raises
+    ------
+    DataError
+        Naming a setting that differs, both its values and the mend.
+    """
     mend = f"`hamcv ensemble {run}` combines the networks again"
-    if config.ensemble.deployed not in predictions.probabilities:
-        raise DataError(
-            f"{run / PREDICTIONS_FILE}: holds no {config.ensemble.deployed}, which {CONFIG_FILE} names as "
-            f"ensemble.deployed; {mend}"
-        )
     # stack_meta is left out of a run without clinical values, though the settings name it.
-    either = (config.ensemble, config.ensemble.without_clinical())
+    wanted = (config.ensemble, config.ensemble.without_clinical())
+    for path in (arm.folder(run) / ENSEMBLE_FILE for arm in arms_of(config)):
+        if (record := EnsembleRecord.read(path)).settings in wanted:
+            continue
+        made, named = (settings.model_dump(mode="json") for settings in (record.settings, config.ensemble))
+        key = next(key for key, value in made.items() if value != named[key])
+        raise DataError(
+            f"{path}: the networks were combined with ensemble.{key} = {json.dumps(made[key])}, but {CONFIG_FILE} has "
+            f"{json.dumps(named[key])}; {mend}"
+        )
     combined = set(predictions.probabilities) - set(config.backbones)
-    if all(combined != set(settings.combiners) for settings in either):
+    if all(combined != set(settings.combiners) for settings in wanted):
         raise DataError(
             f"{run / PREDICTIONS_FILE}: holds {', '.join(sorted(combined))}, but {CONFIG_FILE} names "
             f"{', '.join(sorted(config.ensemble.combiners))} as ensemble.combiners; {mend}"
         )
-    for path in (arm.folder(run) / ENSEMBLE_FILE for arm in arms_of(config)):
-        record = EnsembleRecord.read(path)
-        if record.calibration != config.ensemble.calibration:
-            raise DataError(
-                f"{path}: the probabilities were calibrated by {record.calibration}, but {CONFIG_FILE} names "
-                f"{config.ensemble.calibration} as ensemble.calibration; {mend}"
-            )
-        if (record.costs is None) != (config.ensemble.costs is None):
-            made = "without costs" if record.costs is None else "with costs"
-            raise DataError(
-                f"{path}: decisions were made {made}, but {CONFIG_FILE} names {config.ensemble.costs or 'none'} as "
-                f"ensemble.costs; {mend}"
-            )
 
 
 def _effects(run: Path, config: RunConfig, predictions: Predictions) -> Effects:

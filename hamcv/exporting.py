@@ -19,7 +19,7 @@ from ensemble.repacking import repack
 from hamcv.arms import read_divisions
 from hamcv.config import read_config
 from hamcv.deploying import missing_weights, training_data, write_predictor
-from hamcv.evaluation import METRICS_FILE, PREDICTIONS_FILE, model_kinds, stored_scores
+from hamcv.evaluation import METRICS_FILE, PREDICTIONS_FILE, model_kinds, refuse_another_combination, stored_scores
 from hamcv.fitting import fit_arm, refuse_unfinished
 from hamcv.run_config import RunConfig
 from hamcv.run_folder import CONFIG_FILE, keep_unchanged
@@ -126,7 +126,9 @@ def _of_best_backbone(run: Path, folder: Path) -> tuple[Bundle, BestBackbone]:
             "choose and calibrate the best backbone"
         )
     config = read_config(run / CONFIG_FILE)
-    best = best_backbone(Predictions.read_csv(run / PREDICTIONS_FILE, model_kinds(config)))
+    predictions = Predictions.read_csv(run / PREDICTIONS_FILE, model_kinds(config))
+    refuse_another_combination(run, config, predictions)
+    best = best_backbone(predictions)
     facts, record = read_record(run / "run.json", RunRecord).data, EnsembleRecord.read(run / ENSEMBLE_FILE)
     alone = _alone(config, best.name)
     refuse_unfinished(run, alone)

@@ -114,8 +114,8 @@ def screen_notes(facts: ExternalFacts, chosen: ExternalSet, classes: Sequence[st
     if absent := [name for index, name in enumerate(classes) if index not in set(chosen.labels.tolist())]:
         notes.append(f"no scored image is of {', '.join(absent)}")
     notes.append(facts.near_duplicates)
-    if facts.other_spins is not None:
-        notes.append(facts.other_spins)
+    if facts.other_views is not None:
+        notes.append(facts.other_views)
     if facts.doubtful:
         notes.append(f"{plural(len(facts.doubtful), 'doubtful pair')} with training images; see {EVALUATION_FILE}")
     return tuple(notes)

@@ -82,15 +82,18 @@ class ExternalFacts:
         return f"Near-duplicates were looked for among all {count(self.compared)} training images."
 
     @property
-    def other_spins(self) -> str | None:
+    def other_views(self) -> str | None:
         """Say that the model was calibrated on images seen in another way, in one sentence; None when it was not."""
-        if self.spins == self.held_out_spins:
+        if self.spins == self.held_out_spins and self.views == 1:
             return None
-        own = f"under {plural(self.held_out_spins, 'spin')}" if self.held_out_spins else "without spins"
-        here = f"under {plural(self.spins, 'spin')}" if self.spins else "without"
+        own, here = (
+            f"under {plural(spins, 'spin')}" if spins else "as they are" for spins in (self.held_out_spins, self.spins)
+        )
+        if self.views > 1:
+            here += f" and in {self.views} turned and mirrored views"
         return (
             f"The ensemble was scored and calibrated in its run on images {own}, here it saw them {here}; "
-            f"--spins {self.held_out_spins} does about as its run did."
+            f"--tta 1 --spins {self.held_out_spins} does about as its run did."
         )
 
 
@@ -142,8 +145,8 @@ def _notes(facts: ExternalFacts) -> tuple[str, ...]:
             f"The model lacks {listing(lacking)}: {plural(images, 'image')} of the set cannot be given the right class "
             "and were left out. In use they would be given a wrong one."
         )
-    if facts.other_spins is not None:
-        notes.append(facts.other_spins)
+    if facts.other_views is not None:
+        notes.append(facts.other_views)
     if facts.ensemble == "stack_meta":
         notes.append(
             "The ensemble was fitted with age, sex and body site; here, as in `hamcv predict`, they were taken as "

@@ -20,7 +20,7 @@ def scored():
 
 
 def test_it_comes_back_as_it_was_written(scored, tmp_path):
-    record = EnsembleRecord.of(CLASSES, "temperature", scored, 1 - np.eye(3))
+    record = EnsembleRecord.of(CLASSES, SETTINGS, scored, 1 - np.eye(3))
     record.write(tmp_path / "ensemble.json")
     assert EnsembleRecord.read(tmp_path / "ensemble.json") == record
     assert set(record.priors) == {0, 1, 2}
@@ -29,20 +29,21 @@ def test_it_comes_back_as_it_was_written(scored, tmp_path):
 
 
 def test_every_model_has_the_time_of_its_fits(scored):
-    record = EnsembleRecord.of(CLASSES, "temperature", scored, None)
+    record = EnsembleRecord.of(CLASSES, SETTINGS, scored, None)
     assert list(record.seconds) == [*synthetic_oof(0).backbones, "soft_vote", "stack"]
     assert all(seconds >= 0 for seconds in record.seconds.values())
     assert record.seconds == {name: pytest.approx(spent, abs=6e-4) for name, spent in scored.seconds.items()}
 
 
-def test_a_file_of_an_earlier_version_knows_no_times(scored, tmp_path):
+def test_a_file_of_an_earlier_version_is_refused_with_the_mend(scored, tmp_path):
     path = tmp_path / "ensemble.json"
-    EnsembleRecord.of(CLASSES, "temperature", scored, None).write(path)
+    EnsembleRecord.of(CLASSES, SETTINGS, scored, None).write(path)
     content = json.loads(path.read_text())
-    del content["seconds"]
-    path.write_text(json.dumps(content))
-    assert EnsembleRecord.read(path).seconds == {}
-    content["minutes"] = {}
-    path.write_text(json.dumps(content))
-    with pytest.raises(DataError, match=r"ensemble\.json is damaged: minutes"):
+    path.write_text(json.dumps(content | {"schema": 1}))
+    with pytest.raises(
+        DataError, match=r"ensemble\.json is .* another version of hamcv: schema: .*`hamcv ensemble` on its folder"
+    ):
+        EnsembleRecord.read(path)
+    path.write_text(json.dumps(content | {"minutes": {}}))
+    with pytest.raises(DataError, match=r"ensemble\.json is damaged .*: minutes"):
         EnsembleRecord.read(path)

@@ -319,35 +319,46 @@ def test_a_combination_that_fails_leaves_the_settings_as_they_were(
     monkeypatch.setattr("hamcv.combining.fit_arm", fail)
     assert hamcv("ensemble", out, "--combiners", "greedy", "--deployed", "greedy").code == 3
     assert (out / "config.toml").read_bytes() == settings
-    # Of a combination that was cut off after its predictions, a report says what is missing.
-    text = settings.decode().replace('deployed = "stack"', 'deployed = "greedy"')
-    (out / "config.toml").write_text(text)
-    predictions = pd.read_csv(out / "predictions.csv")
-    predictions.loc[:, ~predictions.columns.str.startswith("greedy/")].to_csv(out / "predictions.csv", index=False)
-    screen = hamcv("report", out, "--format", "html")
-    assert screen.code == 3
-    assert "holds no greedy, which config.toml names as ensemble.deployed; `hamcv ensemble" in screen.err
-    (out / "config.toml").write_bytes(settings)
-    screen = hamcv("report", out, "--format", "html")
-    assert screen.code == 3
-    assert "as ensemble.combiners; `hamcv ensemble" in screen.err
 
 
-def test_scores_of_another_calibration_than_that_of_the_settings_are_refused(
+@pytest.mark.parametrize(
+    ("setting", "was", "is_now"),
+    [
+        ("calibration", '"none"', '"temperature"'),
+        ("deployed", '"soft_vote"', '"stack"'),
+        ("coverage", "0.5", "0.9"),
+        ("penalties", "[0.5]", "[0.0001, 0.001, 0.01, 0.1, 1.0, 10.0, 100.0]"),
+    ],
+)
+def test_a_combination_that_was_cut_off_is_found_by_its_settings(
+    setting: str, was: str, is_now: str, hamcv: Hamcv, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(tiny_run, out, ignore=shutil.ignore_patterns("figures", "gallery"))
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ensemble.predictions.Predictions.write_csv", fail)
+        assert hamcv("ensemble", out, "--set", f"ensemble.{setting}={was}").code == 1
+    screen = hamcv("report", out, "--format", "html")
+    assert screen.code == 3
+    said = f"combined with ensemble.{setting} = {was}, but config.toml has {is_now}; `hamcv ensemble {out}` combines"
+    assert said in screen.err
+
+
+def test_predictions_of_other_ensembles_than_the_settings_name_are_refused(
     hamcv: Hamcv, tiny_run: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
     shutil.copytree(tiny_run, out, ignore=shutil.ignore_patterns("figures", "gallery"))
-    record = json.loads((out / "ensemble.json").read_text())
-    (out / "ensemble.json").write_text(json.dumps(record | {"calibration": "isotonic"}))
-    screen = hamcv("report", out, "--format", "html")
-    assert screen.code == 3
-    assert "calibrated by isotonic, but config.toml names temperature as ensemble.calibration" in screen.err
-    costs = np.ones((len(record["classes"]),) * 2).tolist()
-    (out / "ensemble.json").write_text(json.dumps(record | {"costs": costs}))
-    screen = hamcv("report", out, "--format", "html")
-    assert screen.code == 3
-    assert "decisions were made with costs, but config.toml names none as ensemble.costs" in screen.err
+    predictions = pd.read_csv(out / "predictions.csv")
+    predictions.loc[:, ~predictions.columns.str.startswith("stack/")].to_csv(out / "predictions.csv", index=False)
+    for command in (("report", out, "--format", "html"), ("export", out, "--out", tmp_path / "b", "--members", "best")):
+        screen = hamcv(*command)
+        assert screen.code == 3
+        assert "as ensemble.combiners; `hamcv ensemble" in screen.err
 
 
 def test_calibration_and_costs_are_changed_without_training(hamcv: Hamcv, tiny_run: Path, tmp_path: Path) -> None:

@@ -227,6 +227,7 @@ def test_a_bundle_says_on_every_page_that_near_duplicates_were_not_looked_for(
     page = (tmp_path / "alone" / "report.html").read_text()
     words = "Near-duplicates of training images could not be looked for: a bundle does not hold them."
     assert words in page[: page.index("<header>")]
+    assert "run on images as they are, here it saw them as they are and in 2 turned and mirrored views" in page
     assert 'id="beside-own-data"' not in page
     record = json.loads((tmp_path / "alone" / "evaluation.json").read_text())
     assert record["near_duplicates"] == {
@@ -249,7 +250,9 @@ def test_spins_other_than_those_of_the_run_are_said_on_screen_and_in_the_report(
     command = ("evaluate", spun, "--data", external, *COLUMNS, *QUICK)
     screen = hamcv(*command, "--out", tmp_path / "plain", "--spins", 0)
     assert screen.code == 0, screen.err
-    words = "scored and calibrated in its run on images under 3 spins, here it saw them without"
+    words = (
+        "scored and calibrated in its run on images under 3 spins, here it saw them as they are; --tta 1 --spins 3 does"
+    )
     assert words in " ".join(screen.err.split())
     assert words in (tmp_path / "plain" / "report.html").read_text()
     screen = hamcv(*command, "--out", tmp_path / "alike")
