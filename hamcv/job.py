@@ -26,7 +26,7 @@ from hamcv.preflight import Preflight, preflight
 from hamcv.run_config import RunConfig
 from hamcv.run_folder import CONFIG_FILE, hold_job, open_run_folder
 from hamcv.sources import DEMO_BANNER
-from hamcv.training import decode, job_spec, log_outcome
+from hamcv.training import decode, job_spec, log_outcome, refuse_other_jobs
 from reports.run_records import read_record
 
 AUDIT_FILE = "audit.json"
@@ -70,11 +70,18 @@ def prepare(config: RunConfig, folder: Path, *, overwrite: bool, console: Consol
         found = preflight(config, download=True, console=console)
         if not overwrite:
             refuse_changed_folds(folder, config, found)
-        decode(found.dataset, config.training.image_size, console)
+        pixels = decode(found.dataset, config.training.image_size, console)
+        jobs = jobs_of(config)
+        if not overwrite:
+            # Device and threads are no part of what a job's result is made of.
+            specs = [
+                job_spec(config, job, run=folder, found=found, pixels=pixels, device="cpu", threads=1) for job in jobs
+            ]
+            refuse_other_jobs(specs, folder)
         begin()
         write_folds(folder, found)
     dataset = found.dataset
-    return Prepared(folder=folder, n_jobs=len(jobs_of(config)), demo=dataset.demo, notes=dataset.notes)
+    return Prepared(folder=folder, n_jobs=len(jobs), demo=dataset.demo, notes=dataset.notes)
 
 
 def write_folds(folder: Path, found: Preflight) -> None:
@@ -156,6 +163,7 @@ def run_job_alone(folder: Path, index: int, console: Console) -> JobOutcome:
         if (record := finished(spec)) is not None:
             log.info(f"{spec.name} was finished before")
             return succeeded(spec, record)
+        refuse_other_jobs([spec], folder)
         log.info(f"job {index} of {len(jobs)}: {spec.name}, on {device} with {spec.threads} threads")
         outcome = run_contained(spec)
         if outcome.error is not None:

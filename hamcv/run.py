@@ -24,7 +24,7 @@ from hamcv.preflight import Preflight, preflight
 from hamcv.run_config import RunConfig
 from hamcv.run_folder import done_anew, open_run_folder
 from hamcv.sources import DEMO_BANNER
-from hamcv.training import choose_engine, decode, job_spec, memory_of_workers, refuse_failures, train
+from hamcv.training import choose_engine, decode, job_spec, memory_of_workers, refuse_failures, refuse_other_jobs, train
 from reports.results import Evaluation
 from reports.wording import plural
 from reports.write import write_report
@@ -111,6 +111,8 @@ def run(config: RunConfig, options: RunOptions, console: Console) -> RunResult:
             )
             for job in jobs_of(config)
         ]
+        if not options.overwrite:
+            refuse_other_jobs(specs, options.out)
         engine.check(specs)
         anew = [] if options.overwrite else done_anew(options.out, config)
         begin()

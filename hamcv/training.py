@@ -10,13 +10,14 @@ from rich.console import Console
 
 from cv_folds.data.cache import cache_root, decoded_pixels
 from cv_folds.data.dataset import LesionDataset
-from cv_folds.errors import JobFailedError, list_rows
+from cv_folds.errors import JobFailedError, UsageError, list_rows
 from cv_folds.scheduling.engine import Engine, EngineOptions, run_jobs
 from cv_folds.scheduling.engines import check_backend, open_engine
 from cv_folds.scheduling.outcome import JobOutcome, succeeded
 from cv_folds.scheduling.threads import cpu_cores
-from cv_folds.training.job_spec import JobSpec
+from cv_folds.training.job_spec import MADE_OF, JobSpec
 from cv_folds.training.jobs import finished
+from cv_folds.training.record import read_record
 from ensemble.device import resolve_device
 from hamcv.arms import Job, jobs_of
 from hamcv.image_progress import image_progress
@@ -24,6 +25,7 @@ from hamcv.log import LOGGER
 from hamcv.preflight import Preflight
 from hamcv.progress import job_progress
 from hamcv.run_config import RunConfig
+from reports.wording import listing, plural
 
 
 def choose_engine(
@@ -111,6 +113,30 @@ def job_spec(
         threads=threads,
         arm=job.arm.name,
         tensorboard=tensorboard,
+    )
+
+
+def refuse_other_jobs(specs: Sequence[JobSpec], folder: Path) -> None:
+    """Raise `UsageError` when jobs in a run folder were finished from something else than these would be.
+
+    The settings of the run are compared before; data, folds and weights lie elsewhere and may have changed meanwhile.
+    Trained again, those jobs would be lost, and a run that ends half-way would hold some of either kind.
+    """
+    records = [(spec, read_record(spec.folder)) for spec in specs]
+    others = [(spec, found) for spec, found in records if found is not None and found.settings_digest != spec.digest()]
+    if not others:
+        return
+    differing = {
+        words
+        for spec, found in others
+        for name, (words, _) in MADE_OF.items()
+        if found.made_of.get(name) != spec.made_of()[name]
+    }
+    known = all(found.made_of for _, found in others)
+    raise UsageError(
+        f"{folder}: {len(others)} of {plural(len(specs), 'training')} were finished with other "
+        f"{listing(sorted(differing)) if known else 'data, folds, weights or another version of hamcv'}; choose "
+        "another --out, or start afresh with --overwrite"
     )
 
 

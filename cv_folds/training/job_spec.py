@@ -6,12 +6,22 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cv_folds.images import DECODER
 from cv_folds.splits import Folds
 from cv_folds.training.record import job_folder, job_name
 from cv_folds.training.settings import TrainingSettings
 from cv_folds.training.weights import WeightsFile
+
+MADE_OF = {
+    "data": ("data", ("fingerprint",)),
+    "folds": ("folds or groups of images", ("folds", "groups", "holdout")),
+    "weights": ("starting weights", ("weights",)),
+    "settings": ("training settings, as another version of hamcv has them", ("settings", "seed")),
+    "decoder": ("decoding of the images, as another version of hamcv does it", ("decoder",)),
+}
+"""What a job's result is made of: name to words for a person, and the parts of `JobSpec.digest`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +71,15 @@ class JobSpec:
 
     def digest(self) -> str:
         """Return a SHA-256 over everything that determines the result, but for the device."""
-        parts = {
+        return _sha256(self._parts())
+
+    def made_of(self) -> dict[str, str]:
+        """Return a SHA-256 of each of `MADE_OF`, to tell what differs from an earlier job of the same name."""
+        parts = self._parts()
+        return {name: _sha256({key: parts.get(key) for key in keys}) for name, (_, keys) in MADE_OF.items()}
+
+    def _parts(self) -> dict[str, Any]:
+        parts: dict[str, Any] = {
             "backbone": self.backbone,
             "fold": self.fold,
             "folds": hashlib.sha256(self.folds.folds.tobytes()).hexdigest(),
@@ -77,4 +95,8 @@ class JobSpec:
             parts["holdout"] = True
         if self.second is not None:
             parts["second"] = self.second
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return parts
+
+
+def _sha256(parts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -111,6 +111,7 @@ def _write(spec: JobSpec, outcome: TrainedJob) -> JobRecord:
         second=spec.second,
         seed=spec.seed,
         settings_digest=spec.digest(),
+        made_of=spec.made_of(),
         best_epoch=outcome.fitted.best_epoch,
         epochs_run=len(history),
         n_train=len(outcome.split.train),

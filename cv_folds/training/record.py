@@ -51,6 +51,8 @@ class JobRecord(BaseModel):
     """Seed of the whole run."""
     settings_digest: str
     """`JobSpec.digest` of the job that wrote this."""
+    made_of: dict[str, str] = {}
+    """`JobSpec.made_of` of it; empty in a record of an earlier version."""
     best_epoch: int
     """The epoch whose weights were kept, counted from 1."""
     epochs_run: int

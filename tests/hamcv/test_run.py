@@ -8,12 +8,14 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest_runs import carry_out
+from rich.console import Console
 from sklearn import metrics
 
 from cv_folds.clinical import ClinicalTable
@@ -24,6 +26,7 @@ from ensemble import EnsemblePredictor
 from ensemble.settings import EnsembleSettings
 from hamcv.combining import combine_again
 from hamcv.config import resolve
+from hamcv.job import prepare, run_job_alone
 from hamcv.run_config import RunConfig
 from hamcv.run_folder import open_run_folder
 from hamcv.sources import open_dataset
@@ -131,6 +134,36 @@ def test_other_settings_are_refused_with_the_difference(tiny_run: Path, tiny_con
     with pytest.raises(UsageError, match=r"seed: 0 -> 7(.|\n)*--overwrite"):
         carry_out(other, tiny_run)
     assert (tiny_run / "config.toml").read_bytes() == before
+
+
+def test_other_data_than_finished_jobs_were_trained_on_are_refused(
+    tiny_run: Path, tiny_config: RunConfig, tmp_path: Path
+) -> None:
+    data, out = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(tiny_config.data, data)
+    shutil.copytree(tiny_run, out, ignore=shutil.ignore_patterns("figures", "gallery", "tables"))
+    config = tiny_config.model_copy(update={"data": str(data)})
+    (out / "config.toml").write_text(config.to_toml())
+    console = Console(file=StringIO())
+    assert prepare(config, out, overwrite=False, console=console).n_jobs == 6
+    changed = next(data.rglob("*.jpg"))
+    changed.write_bytes(changed.read_bytes() + b"\0")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    for retry in (
+        lambda: prepare(config, out, overwrite=False, console=console),
+        lambda: carry_out(config, out),
+        lambda: run_job_alone(out, 4, console),
+    ):
+        with pytest.raises(UsageError, match=r"trainings? were finished with other data; choose another --out, or"):
+            retry()
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    record = out / "jobs" / "squeezenet1_1" / "fold-1" / "job.json"
+    content = json.loads(record.read_text())
+    # As an earlier version wrote it.
+    del content["made_of"]
+    record.write_text(json.dumps(content))
+    with pytest.raises(UsageError, match=r"6 of 6 trainings were .* other data, folds, weights or another version of"):
+        carry_out(config, out)
 
 
 def test_a_run_that_was_combined_in_another_way_goes_on_without_training(

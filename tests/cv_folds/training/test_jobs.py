@@ -107,6 +107,7 @@ def test_the_record_has_the_outside_shape(done):
         "fold": 1,
         "seed": 0,
         "settings_digest": done.digest(),
+        "made_of": done.made_of(),
         "epochs_run": 2,
         "n_train": len(split.train),
         "n_validation": len(split.validation),
@@ -425,6 +426,14 @@ def test_the_digest_follows_everything_that_decides_the_outcome(tmp_path):
     ]  # fmt: skip
     digests = {other.digest() for other in decisive} | {spec.digest()}
     assert len(digests) == len(decisive) + 1
+
+    def differing(other: JobSpec) -> set[str]:
+        return {name for name, value in other.made_of().items() if spec.made_of()[name] != value}
+
+    # Backbone and fold are in the name of the job.
+    expected = [set()] * 5 + [{"folds"}] * 2 + [{"data"}, {"settings"}, {"weights"}, {"weights"}]
+    assert [differing(other) for other in decisive[: len(expected)]] == expected
+    assert all(differing(other) == {"settings"} for other in decisive[len(expected) :])
     for other in (
         replace(spec, run=tmp_path / "elsewhere"),
         replace(spec, pixels=tmp_path / "elsewhere.npy"),
@@ -439,9 +448,10 @@ def test_the_digest_follows_everything_that_decides_the_outcome(tmp_path):
 
 def test_a_decoder_of_another_kind_changes_the_digest(tmp_path, monkeypatch):
     spec = job_spec(tmp_path)
-    before = spec.digest()
+    before, made_of = spec.digest(), spec.made_of()
     monkeypatch.setattr(job_spec_module, "DECODER", "another")
     assert spec.digest() != before
+    assert {name for name, value in spec.made_of().items() if made_of[name] != value} == {"decoder"}
 
 
 def test_folds_and_backbones_start_from_other_random_numbers(tmp_path):
