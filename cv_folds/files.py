@@ -15,6 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+PARTIAL = ".partial-"
+"""Between the name of a file that is being written and the process and thread that write it."""
+
 
 def write_atomically(path: Path, write: Callable[[Path], object], *, sync: bool = True) -> None:
     """Call `write` with a temporary path in the same folder, then rename it to `path`.
@@ -30,7 +33,7 @@ def write_atomically(path: Path, write: Callable[[Path], object], *, sync: bool 
         leave the new name without its content: only for files that one command makes again.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}-{threading.get_ident()}")
+    partial = path.with_name(f"{path.name}{PARTIAL}{os.getpid()}-{threading.get_ident()}")
     try:
         write(partial)
         if sync:

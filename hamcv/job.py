@@ -81,7 +81,7 @@ def prepare(config: RunConfig, folder: Path, *, overwrite: bool, console: Consol
         begin()
         write_folds(folder, found)
     dataset = found.dataset
-    return Prepared(folder=folder, n_jobs=len(jobs), demo=dataset.demo, notes=dataset.notes)
+    return Prepared(folder=folder, n_jobs=len(jobs), demo=dataset.demo, notes=(*dataset.notes, *found.notes))
 
 
 def write_folds(folder: Path, found: Preflight) -> None:

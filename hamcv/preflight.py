@@ -35,6 +35,8 @@ class Preflight:
     """What was put into one group, and why; None when the groups of a prepared run were taken over."""
     weights: dict[str, WeightsFile | None]
     """Backbone to its starting weights."""
+    notes: tuple[str, ...]
+    """What a person should know about the networks, a line each."""
     audit_seconds: float
     """How long it took to find what is put into one group."""
 
@@ -89,6 +91,16 @@ def preflight(
         inner_split(divisions[0].folds, fold, second=second, parts=parts, seed=divisions[0].arm.seed)
     names = config.backbones if backbones is None else backbones
     weights = {name: find_weights(config.weights, name, download=download) for name in names}
-    for name, file in weights.items():
-        try_backbone(name, len(dataset.classes), image_size=config.training.image_size, weights=file)
-    return Preflight(dataset=dataset, divisions=divisions, shared=shared, weights=weights, audit_seconds=audit_seconds)
+    notes = [
+        note
+        for name, file in weights.items()
+        for note in try_backbone(name, len(dataset.classes), image_size=config.training.image_size, weights=file)
+    ]
+    return Preflight(
+        dataset=dataset,
+        divisions=divisions,
+        shared=shared,
+        weights=weights,
+        notes=tuple(notes),
+        audit_seconds=audit_seconds,
+    )

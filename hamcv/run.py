@@ -119,7 +119,7 @@ def run(config: RunConfig, options: RunOptions, console: Console) -> RunResult:
         with logging_to(console, options.out / "log.jsonl") as log:
             if found.dataset.demo:
                 log.warning(DEMO_BANNER)
-            for note in found.dataset.notes:
+            for note in (*found.dataset.notes, *found.notes):
                 log.warning(f"note: {note}")
             log.info(
                 f"{found.dataset.name}: {len(found.dataset)} images of {found.dataset.n_lesions} lesions, "

@@ -140,7 +140,7 @@ def show_plan(config: RunConfig, found: Preflight, engine: Engine, console: Cons
     console.print(
         f"{dataset.root}: {len(dataset)} images of {dataset.n_lesions} lesions", highlight=False, soft_wrap=True
     )
-    show_notes(dataset.notes, console)
+    show_notes((*dataset.notes, *found.notes), console)
     show_folds(found.main, console)
     for note in (note for division in found.divisions for note in division.notes):
         console.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)

@@ -152,8 +152,11 @@ class _Slot(threading.Thread):
 
     def close(self) -> None:
         """End the worker at once, in the middle of a job too."""
+        self._closed = True
+        self._end_worker()
+
+    def _end_worker(self) -> None:
         with self._lock:
-            self._closed = True
             executor, self._executor = self._executor, None
         if executor is not None:
             executor.shutdown(wait=True, kill_workers=True)
@@ -167,7 +170,7 @@ class _Slot(threading.Thread):
                 return None
             running = self._submit(inside)
         try:
-            return running.result()
+            outcome = running.result()
         except ShutdownExecutorError:
             return None
         except BrokenProcessPool:
@@ -175,7 +178,11 @@ class _Slot(threading.Thread):
                 self._executor = None
             return self._losses.add(spec, "the worker process was killed")
         except Exception as error:  # noqa: BLE001 - raised outside the job's own border, such as by a lack of memory
-            return failed(spec, f"{type(error).__name__}: {error}")
+            outcome = failed(spec, f"{type(error).__name__}: {error}")
+        if outcome.error is not None and self._gpu is not None:
+            # A failed kernel can leave a GPU unusable to its process, and every job after this one would fail too.
+            self._end_worker()
+        return outcome
 
     def _submit(self, spec: JobSpec) -> Future[JobOutcome]:
         if self._executor is not None:

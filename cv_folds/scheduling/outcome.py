@@ -114,4 +114,6 @@ def run_and_tidy(spec: JobSpec) -> JobOutcome:
     finally:
         return_freed_memory()
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-            torch.cuda.empty_cache()
+            # After some errors a GPU answers this process with the same error for ever; the outcome has been told.
+            with suppress(RuntimeError):
+                torch.cuda.empty_cache()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -24,20 +25,30 @@ def exact_float32(device: torch.device) -> Iterator[None]:
     if device.type == "cpu":
         yield
         return
+    with _LOCK:
+        before = [getattr(*switch) for switch, _ in _switches()]
+        try:
+            for switch, value in _switches():
+                setattr(*switch, value)
+            yield
+        finally:
+            for (switch, _), value in zip(_switches(), before, strict=True):
+                setattr(*switch, value)
+
+
+def _switches() -> list[tuple[tuple[Any, str], Any]]:
+    """Return every switch, and what it is in the block.
+
+    torch's older switches of the rounding (`allow_tf32`) raise where an application has used the newer ones, which work
+    after either.
+    """
     cudnn = torch.backends.cudnn
-    with _LOCK, cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False), _exact_matmul():
-        yield
-
-
-@contextmanager
-def _exact_matmul() -> Iterator[None]:
-    matmul = torch.backends.cuda.matmul
-    before = matmul.fp32_precision
-    matmul.fp32_precision = "ieee"
-    try:
-        yield
-    finally:
-        matmul.fp32_precision = before
+    rounding = (cudnn.conv, cudnn.rnn, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
+    return [
+        *(((operations, "fp32_precision"), "ieee") for operations in rounding),
+        ((cudnn, "benchmark"), False),
+        ((cudnn, "deterministic"), True),
+    ]
 
 
 _LOCK = threading.Lock()

@@ -13,11 +13,11 @@ from safetensors.torch import save
 from torch import nn
 
 from cv_folds.errors import JobFailedError
-from cv_folds.files import sha256, write_atomically, write_json
+from cv_folds.files import PARTIAL, sha256, write_atomically, write_json
 from cv_folds.training.backbones import count_parameters
 from cv_folds.training.checkpoint import CHECKPOINT_FOLDER, Checkpoints
 from cv_folds.training.job_spec import JobSpec
-from cv_folds.training.memory import images_at_a_time, keep_freed_memory
+from cv_folds.training.memory import images_at_a_time, keep_freed_memory, out_of_memory
 from cv_folds.training.pixels import IMAGENET
 from cv_folds.training.progress_file import remove_progress
 from cv_folds.training.record import (
@@ -30,6 +30,7 @@ from cv_folds.training.record import (
     read_record,
     verified_record,
 )
+from cv_folds.training.store import give_back
 from cv_folds.training.trained_job import TrainedJob, train_and_predict
 
 
@@ -46,7 +47,7 @@ def run_job(spec: JobSpec) -> JobRecord:
     """Train, predict what is held out once, and write the job folder; a finished job is not repeated.
 
     A job that was interrupted goes on from its last checkpoint. When the memory of a GPU runs out, it goes on from
-    there with half the images computed at a time.
+    there with the images streamed to it, or else with half of them computed at a time.
 
     Raises
     ------
@@ -59,6 +60,9 @@ def run_job(spec: JobSpec) -> JobRecord:
         return record
     spec.folder.mkdir(parents=True, exist_ok=True)
     (spec.folder / RECORD_FILE).unlink(missing_ok=True)
+    # What a killed process was writing; a checkpoint takes several times the room of the weights.
+    for left in spec.folder.rglob(f"*{PARTIAL}*"):
+        left.unlink(missing_ok=True)
     torch.set_num_threads(spec.threads)
     device = torch.device(spec.device)
     if device.type == "cpu":
@@ -77,19 +81,27 @@ def run_job(spec: JobSpec) -> JobRecord:
 
 
 def _with_less_memory(spec: JobSpec, device: torch.device, checkpoints: Checkpoints) -> TrainedJob:
-    """Try with what usually fits, then with halves of it, until the device's memory suffices."""
+    """Try with what usually fits; then with the images elsewhere, then with halves of a step, until memory suffices."""
     micro_batch = images_at_a_time(spec.settings.batch_size, spec.settings.image_size, spec.device)
+    resident = True
     while True:
         try:
-            return train_and_predict(spec, device, checkpoints, micro_batch)
-        except torch.OutOfMemoryError as error:
-            if micro_batch < 4:
+            return train_and_predict(spec, device, checkpoints, micro_batch, resident=resident)
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            # Streaming them costs less than smaller steps, and changes nothing.
+            streamed = give_back(spec.pixels, device)
+            if not streamed and micro_batch < 4:
                 raise JobFailedError(
                     f"the memory of {spec.device} is too small even for {micro_batch} images at a time; "
                     "give a smaller --image-size or another backbone, or end other programs that use it"
                 ) from error
         # Out of the handler: the exception kept the tensors of the failed step alive.
-        micro_batch //= 2
+        if streamed:
+            resident = False
+        else:
+            micro_batch //= 2
         gc.collect()
         if device.type == "cuda":
             torch.cuda.empty_cache()

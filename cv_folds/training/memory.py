@@ -6,6 +6,8 @@ import ctypes
 import gc
 from contextlib import suppress
 
+import torch
+
 PIXELS_AT_A_TIME = 2**20
 """Most pixels that a training step passes through a network at once on a CPU; 64 images of 128x128."""
 FEWEST_AT_A_TIME = 8
@@ -37,6 +39,13 @@ def images_at_a_time(batch_size: int, image_size: int, device: str) -> int:
         while images >= 2 * FEWEST_AT_A_TIME and images * image_size**2 > PIXELS_AT_A_TIME:
             images //= 2
     return images
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Tell whether a GPU's memory ran out: in torch's own allocator, in a library, or by another program's doing."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return any(words in str(error) for words in ("CUDA error: out of memory", "STATUS_ALLOC_FAILED"))
 
 
 def keep_freed_memory() -> None:

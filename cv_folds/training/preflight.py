@@ -9,7 +9,7 @@ from cv_folds.training.backbones import build_backbone
 from cv_folds.training.weights import WeightsFile, load_weights
 
 
-def try_backbone(name: str, n_classes: int, *, image_size: int, weights: WeightsFile | None) -> None:
+def try_backbone(name: str, n_classes: int, *, image_size: int, weights: WeightsFile | None) -> tuple[str, ...]:
     """Build a backbone, load its weights and pass two blank images through it, on the CPU.
 
     Parameters
@@ -23,15 +23,25 @@ def try_backbone(name: str, n_classes: int, *, image_size: int, weights: Weights
     weights : WeightsFile or None
         Where it starts from.
 
+    Returns
+    -------
+    tuple of str
+        What a person should know, a line each.
+
     Raises
     ------
     UsageError
-        When the weights do not fit, or the network cannot take images of this size.
+        When the weights do not fit, the network cannot take images of this size, or it cannot be stored.
     """
     with torch.random.fork_rng(devices=[]):
         model = build_backbone(name, n_classes, image_size=image_size)
-    if weights is not None:
-        load_weights(model, weights)
+    storages = [value.untyped_storage().data_ptr() for value in model.state_dict().values() if value.numel()]
+    if len(set(storages)) < len(storages):
+        raise UsageError(
+            f"{name} has weights under several names at once, which the files of its training could not hold; choose "
+            "another one of --backbones"
+        )
+    fresh = () if weights is None else load_weights(model, weights)
     model.eval()
     try:
         with torch.inference_mode():
@@ -40,3 +50,8 @@ def try_backbone(name: str, n_classes: int, *, image_size: int, weights: Weights
         # AssertionError: timm's word for images of another size than the model was built for.
         raise UsageError(f"{name} cannot take {image_size} px images ({error}); give a larger --image-size") from error
     assert logits.shape == (2, n_classes)
+    if weights is None or not fresh:
+        return ()
+    shown = sum(parameter.numel() for layer in fresh for parameter in model.get_submodule(layer).parameters())
+    share = shown / sum(parameter.numel() for parameter in model.parameters())
+    return (f"{weights.path} lacks {', '.join(fresh)} of {name}: {share:.0%} of its weights start from random values",)

@@ -166,7 +166,9 @@ class TrainingSettings(BaseModel):
     batch_norm_momentum: float = Field(default=0.1, gt=0, le=1)
     """Momentum of the running statistics; some backbones ship with one too slow for a short training."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Arithmetic of the forward and backward pass; `auto` takes bfloat16 where it was measured to be faster."""
+    """Arithmetic of the forward and backward pass; `auto` takes bfloat16 where it was measured to be faster. On a GPU
+    `float32` leaves torch's usual rounding of convolutions (TensorFloat-32) to the training steps; predictions are not
+    rounded."""
     compile: bool = False
     """Compile the training step; takes a minute or more a backbone, then steps are faster."""
     augmentation: AugmentationSettings = AugmentationSettings()

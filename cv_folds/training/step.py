@@ -144,8 +144,13 @@ def learning_rate_factor(step: int, steps: int, settings: TrainingSettings) -> f
 
 
 def _parts(n: int, most: int) -> list[slice]:
-    """Cut `n` images into as few parts as may be, of like size: a last part of one image has no batch statistics."""
+    """Cut `n` images into as few parts of like size as may be.
+
+    A part of a single image has no batch statistics: rather than that, a part is larger than `most` by an image.
+    """
     count = math.ceil(n / most)
+    if n // count == 1:
+        count = max(1, n // 2)
     return [slice(n * index // count, n * (index + 1) // count) for index in range(count)]
 
 

@@ -121,7 +121,7 @@ class _Slot:
         return sent
 
 
-def open_store(path: Path, device: torch.device) -> PixelStore:
+def open_store(path: Path, device: torch.device, *, resident: bool = True) -> PixelStore:
     """Open decoded images for training.
 
     Parameters
@@ -130,14 +130,17 @@ def open_store(path: Path, device: torch.device) -> PixelStore:
         What `decoded_pixels` wrote.
     device : torch.device
         Where to train.
+    resident : bool
+        Whether the images may lie on a GPU.
 
     Returns
     -------
     PixelStore
-        On a GPU resident when the images take at most half of its free memory, else streamed; on a CPU streamed.
+        On a GPU resident when that is allowed and the images take at most half of its free memory, else streamed; on a
+        CPU streamed.
     """
     pixels = PixelFile(path)
-    if device.type != "cuda":
+    if device.type != "cuda" or not resident:
         return StreamedPixels(pixels, device)
     # All jobs of a process share one copy.
     if (kept := _uploaded.get((path, device))) is not None:
@@ -150,6 +153,11 @@ def open_store(path: Path, device: torch.device) -> PixelStore:
     _uploaded.clear()
     _uploaded[path, device] = ResidentPixels(_upload(pixels, device))
     return _uploaded[path, device]
+
+
+def give_back(path: Path, device: torch.device) -> bool:
+    """Let go of the images that lie on a device; False when there are none."""
+    return _uploaded.pop((path, device), None) is not None
 
 
 _uploaded: dict[tuple[Path, torch.device], ResidentPixels] = {}

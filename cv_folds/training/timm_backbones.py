@@ -109,10 +109,16 @@ def timm_file(backbone: str, *, download: bool) -> Path:
 def todays_names(stored: Mapping[str, torch.Tensor], model: nn.Module) -> dict[str, torch.Tensor]:
     """Return stored weights as a model wants them, by the rule that timm has beside it, if it has one.
 
-    Older files have other names; position tables are resized to the images of the model.
+    Older files have other names; position tables are resized to the images of the model. Of a file that is not of this
+    model, which the rule cannot make anything of, the names stay.
     """
     convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
-    return dict(stored) if convert is None else dict(convert(dict(stored), model))
+    if convert is None:
+        return dict(stored)
+    try:
+        return dict(convert(dict(stored), model))
+    except (LookupError, ValueError, RuntimeError, AttributeError, TypeError):
+        return dict(stored)
 
 
 def _name(backbone: str) -> str:

@@ -61,7 +61,9 @@ class TrainedJob:
     """Wall time, that of interrupted attempts included."""
 
 
-def train_and_predict(spec: JobSpec, device: torch.device, checkpoints: Checkpoints, micro_batch: int) -> TrainedJob:
+def train_and_predict(
+    spec: JobSpec, device: torch.device, checkpoints: Checkpoints, micro_batch: int, *, resident: bool
+) -> TrainedJob:
     """Train a network, from its last checkpoint if there is one, and predict what is held out once.
 
     Parameters
@@ -74,6 +76,8 @@ def train_and_predict(spec: JobSpec, device: torch.device, checkpoints: Checkpoi
         Of this job.
     micro_batch : int
         Most images computed at a time in training.
+    resident : bool
+        Whether all images may lie on a GPU.
 
     Raises
     ------
@@ -84,7 +88,7 @@ def train_and_predict(spec: JobSpec, device: torch.device, checkpoints: Checkpoi
     """
     start = time.perf_counter()
     bfloat16 = _use_bfloat16(spec, device)
-    store = open_store(spec.pixels, device)
+    store = open_store(spec.pixels, device, resident=resident)
     labels = torch.from_numpy(spec.folds.labels.copy())
 
     def view(rows: IntArray) -> ImageView:

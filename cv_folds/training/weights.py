@@ -76,11 +76,16 @@ def official_file(backbone: str) -> tuple[str, Path]:
     return address, Path(torch.hub.get_dir(), "checkpoints", name)
 
 
-def load_weights(model: nn.Module, weights: WeightsFile) -> None:
+def load_weights(model: nn.Module, weights: WeightsFile) -> tuple[str, ...]:
     """Load stored weights into a model that has a head of its own.
 
     The layer that gives the logits keeps its fresh values; other layers of the classifier are loaded when the file
     has them. Every other entry must be there, with the right shape, and nothing else may be.
+
+    Returns
+    -------
+    tuple of str
+        The other layers of the classifier that the file lacks: they keep their random values.
 
     Raises
     ------
@@ -114,6 +119,9 @@ def load_weights(model: nn.Module, weights: WeightsFile) -> None:
     if problems:
         raise UsageError(f"{weights.path} does not fit {weights.backbone}:\n{list_rows(problems)}")
     load_tensors(model, chosen, strict=False)
+    lacking = (key for key in wanted if key not in chosen and not key.startswith((f"{layer}.", *auxiliary)))
+    layers = (key.rpartition(".")[0] for key in lacking if not key.endswith(".num_batches_tracked"))
+    return tuple(dict.fromkeys(layers))
 
 
 def _imagenet_file(backbone: str, download: bool) -> Path:

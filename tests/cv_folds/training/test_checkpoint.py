@@ -15,7 +15,7 @@ from cv_folds_samples import coloured_pixels, job_spec, small_folds
 from torch import nn
 
 from cv_folds.errors import JobFailedError
-from cv_folds.training import checkpoint, trained_job
+from cv_folds.training import checkpoint, jobs, store, trained_job
 from cv_folds.training.checkpoint import CHECKPOINT_FOLDER, Checkpoints, Snapshot
 from cv_folds.training.job_spec import JobSpec
 from cv_folds.training.jobs import finished, run_job
@@ -378,6 +378,62 @@ def test_too_little_memory_halves_the_micro_batch_and_changes_nothing(tmp_path, 
         assert run_job(spec).micro_batch == {"roomy": 16, "narrow": 4}[name]
         logits.append(np.load(spec.folder / "oof.npz")["logits"])
     np.testing.assert_allclose(logits[0], logits[1], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("as if"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_images_on_the_device_make_room_before_a_step_is_halved(error, tmp_path, monkeypatch):
+    spec = job_spec(tmp_path, settings=TrainingSettings(image_size=32, epochs=1, batch_size=16))
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(store, "_uploaded", {(spec.pixels, cpu): store.ResidentPixels(torch.zeros(1))})
+    tried = []
+
+    def hungry(spec, device, checkpoints, micro_batch, *, resident):
+        tried.append((micro_batch, resident, len(store._uploaded)))
+        raise error if len(tried) < 4 else KeyError("enough was seen")
+
+    monkeypatch.setattr(jobs, "train_and_predict", hungry)
+    with pytest.raises(KeyError):
+        run_job(spec)
+    assert tried == [(16, True, 1), (16, False, 0), (8, False, 0), (4, False, 0)]
+
+
+def test_another_error_is_not_taken_for_a_lack_of_memory(tmp_path, monkeypatch):
+    tried = []
+
+    def wrong(*_, **__):
+        tried.append(None)
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(jobs, "train_and_predict", wrong)
+    with pytest.raises(RuntimeError, match="illegal"):
+        run_job(job_spec(tmp_path))
+    assert len(tried) == 1
+
+
+def test_what_killed_processes_were_writing_is_removed(tmp_path, monkeypatch):
+    spec = job_spec(tmp_path)
+    left = [
+        spec.folder / "model.safetensors.partial-17-4",
+        spec.folder / CHECKPOINT_FOLDER / "step-000000007.safetensors.partial-17-5",
+    ]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+
+    def look(*_, **__):
+        assert not any(path.exists() for path in left)
+        raise KeyError("seen")
+
+    monkeypatch.setattr(jobs, "train_and_predict", look)
+    with pytest.raises(KeyError, match="seen"):
+        run_job(spec)
 
 
 def test_far_too_little_memory_names_the_mend(tmp_path, monkeypatch):

@@ -9,29 +9,44 @@ from cv_folds.training.predict import predict_logits
 from cv_folds.training.store import ResidentPixels
 from cv_folds.training.view import ImageView
 
-
-def switches() -> tuple[bool, bool, bool, str]:
-    cudnn = torch.backends.cudnn
-    return cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic, torch.backends.cuda.matmul.fp32_precision
+BACKENDS = torch.backends
+ROUNDING = (BACKENDS.cudnn.conv, BACKENDS.cudnn.rnn, BACKENDS.cuda.matmul)
 
 
-@pytest.fixture(params=["function", "attribute"])
+def switches() -> list[object]:
+    return [*(each.fp32_precision for each in ROUNDING), BACKENDS.cudnn.benchmark, BACKENDS.cudnn.deterministic]
+
+
+@pytest.fixture(params=["as it is", "function", "attribute", "all", "convolutions", "cudnn", "older"])
 def rounding(request):
-    """Every switch the other way, as a user may have set it: by torch's older function, or by its newer one."""
-    with torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=True):
-        if request.param == "function":
+    """Switches as an application may have set them: by torch's older functions, or by its newer attributes."""
+    before = [each.fp32_precision for each in ROUNDING]
+    match request.param:
+        case "function":
             torch.set_float32_matmul_precision("high")
-        else:
-            torch.backends.cuda.matmul.fp32_precision = "tf32"
-        yield switches()
-        torch.set_float32_matmul_precision("highest")
+        case "attribute":
+            BACKENDS.cuda.matmul.fp32_precision = "tf32"
+        case "all":
+            BACKENDS.fp32_precision = "tf32"
+        case "convolutions":
+            BACKENDS.cudnn.conv.fp32_precision = "ieee"
+        case "cudnn":
+            BACKENDS.cudnn.fp32_precision = "ieee"
+        case "older":
+            BACKENDS.cudnn.allow_tf32 = True
+    BACKENDS.cudnn.benchmark = True
+    yield switches()
+    BACKENDS.cudnn.benchmark = False
+    BACKENDS.fp32_precision = BACKENDS.cudnn.fp32_precision = "none"
+    for each, value in zip(ROUNDING, before, strict=True):
+        each.fp32_precision = value
 
 
 def test_on_a_gpu_nothing_is_rounded_and_the_switches_return(rounding):
     # The switches are there without a GPU too.
     with exact_float32(torch.device("cuda")):
-        assert switches() == (False, False, True, "ieee")
-    assert switches() == rounding == (True, True, False, "tf32")
+        assert switches() == ["ieee", "ieee", "ieee", False, True]
+    assert switches() == rounding
     with pytest.raises(KeyError), exact_float32(torch.device("cuda:0")):
         raise KeyError
     assert switches() == rounding

@@ -140,7 +140,8 @@ def test_micro_batches_give_the_same_gradient(micro_batch, mix, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("n", "micro_batch", "shown"), [(8, 4, [4, 4]), (8, 8, [8]), (9, 4, [3, 3, 3]), (5, 2, [1, 2, 2])]
+    ("n", "micro_batch", "shown"),
+    [(8, 4, [4, 4]), (8, 8, [8]), (9, 4, [3, 3, 3]), (5, 2, [2, 3]), (11, 2, [2, 2, 2, 2, 3]), (3, 2, [3])],
 )
 def test_a_batch_is_cut_into_parts_of_like_size(n, micro_batch, shown, monkeypatch):
     model, sizes = network(normalised=False), []

@@ -91,6 +91,20 @@ def test_an_image_size_that_a_model_cannot_take():
 
 
 @with_timm
+def test_a_network_that_no_file_can_hold_is_found_before_it_trains():
+    with pytest.raises(UsageError, match=r"timm:coat_tiny has weights under several names .*--backbones"):
+        try_backbone("timm:coat_tiny", 3, image_size=224, weights=None)
+
+
+@with_timm
+def test_a_file_of_another_network_is_told_from_one_of_older_names(tmp_path):
+    save_file(dict(build_backbone(SMALL, 11, image_size=32).state_dict()), tmp_path / "timm-convnext_atto.safetensors")
+    found = find_weights(str(tmp_path), "timm:convnext_atto", download=True)
+    with pytest.raises(UsageError, match="does not fit timm:convnext_atto:\n  extra entry "):
+        try_backbone("timm:convnext_atto", 3, image_size=32, weights=found)
+
+
+@with_timm
 def test_a_folder_of_weights(tmp_path):
     torch.manual_seed(1)
     stored = dict(build_backbone(SMALL, 11, image_size=32).state_dict())

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from cv_folds.errors import UsageError
 from cv_folds.files import sha256
 from cv_folds.training.backbones import build_backbone, classifier_layer
+from cv_folds.training.preflight import try_backbone
 from cv_folds.training.weights import WeightsFile, find_weights, load_weights, official_file
 
 NAME = "shufflenet_v2_x0_5"
@@ -269,3 +270,17 @@ def test_a_download_is_used(torch_home, monkeypatch):
     found = find_weights("imagenet", NAME, download=True)
     assert found.path == official_file(NAME)[1]
     assert found.sha256 == sha256(found.path)
+
+
+def test_layers_of_the_classifier_that_a_file_lacks_are_told(tmp_path):
+    name = "mobilenet_v3_small"
+    stored = {key: value for key, value in state(name).items() if not key.startswith("classifier.")}
+    assert stored
+    path = write(tmp_path / f"{name}.safetensors", stored)
+    weights = WeightsFile(backbone=name, path=path, sha256=sha256(path))
+    assert load_weights(network(name), weights) == ("classifier.0",)
+    (note,) = try_backbone(name, 7, image_size=32, weights=weights)
+    assert note == f"{path} lacks classifier.0 of {name}: 39% of its weights start from random values"
+    write(path, state(name))
+    assert load_weights(network(name), weights) == ()
+    assert try_backbone(name, 7, image_size=32, weights=weights) == ()
