@@ -90,7 +90,7 @@ def parse_classes(texts: Sequence[str]) -> dict[str, str]:
     for cell in cells:
         theirs, separator, ours = (part.strip() for part in cell.partition("="))
         if not separator or not theirs:
-            raise UsageError(f"--classes {cell}: write THEIRS=OURS, for example --classes AK=akiec,SCC=akiec")
+            raise UsageError(f"--classes {cell}: write THEIRS=OURS, for example --classes AK=akiec,SCC=")
         if theirs in pairs:
             raise UsageError(f"--classes: {theirs} is named twice")
         pairs[theirs] = ours

@@ -32,7 +32,7 @@ def best_combiner(
     Returns
     -------
     BestCombiner or None
-        None without ensembles. The choice was made on the images of the comparison, which flatters it.
+        None without ensembles. The ensemble is chosen on the images of the comparison: the interval allows for that.
     """
     ranked = sorted((model for model in losses if kinds[model] == "ensemble"), key=lambda model: losses[model])
     if not ranked:
@@ -40,10 +40,14 @@ def best_combiner(
     best, *others = ranked
     if not others:
         sentence = f"{best} is the only ensemble; its cross-fitted log-loss is {losses[best]:.{_DIGITS}f}."
-        return BestCombiner(model=best, against=None, difference=None, evidence="undefined", sentence=sentence)
+        return BestCombiner(
+            model=best, against=None, difference=None, comparisons=0, evidence="undefined", sentence=sentence
+        )
     against = _YARDSTICK if _YARDSTICK in others else others[0]
     value = losses[best] - losses[against]
-    interval = percentile_interval(resampled[best] - resampled[against])
+    # Each of the others with soft voting; without it, any pair could have been the one.
+    comparisons = len(others) if _YARDSTICK in ranked else len(ranked) * len(others) // 2
+    interval = percentile_interval(resampled[best] - resampled[against], comparisons=comparisons)
     difference = Estimate(value=value, low=interval.low, high=interval.high, reason=interval.reason)
     other = against if against == _YARDSTICK else f"{against}, the next best"
     if interval.low is None or interval.high is None:
@@ -57,12 +61,18 @@ def best_combiner(
             [signed(value, _DIGITS), f"{signed(interval.low, _DIGITS)} to {signed(interval.high, _DIGITS)}"]
         )
         verdict = f"it is better than {other}" if apart else f"there is no evidence of a difference from {other}"
-        verdict += f" ({span}). It was chosen on the images of this comparison, which flatters it"
+        verdict += f" ({span}{widened(comparisons)})"
     lowest = f"Of the ensembles, {best} has the lowest cross-fitted log-loss ({losses[best]:.{_DIGITS}f})"
     return BestCombiner(
         model=best,
         against=against,
         difference=difference,
+        comparisons=comparisons,
         evidence="difference" if apart else "no evidence of a difference" if known else "undefined",
         sentence=f"{lowest}; {verdict}.",
     )
+
+
+def widened(comparisons: int) -> str:
+    """Say for how many comparisons an interval is widened; nothing for one."""
+    return f", widened for a choice among {comparisons} comparisons" if comparisons > 1 else ""

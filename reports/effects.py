@@ -41,7 +41,9 @@ class BestCombiner:
     against: str | None
     """What it is compared with: ``soft_vote``, or the next best where that is the best or missing; None when alone."""
     difference: Estimate | None
-    """Log-loss of `model` minus that of `against`; None when alone."""
+    """Log-loss of `model` minus that of `against`, with an interval that allows for the choice; None when alone."""
+    comparisons: int
+    """How many differences `difference` may have been picked from, for which its interval is widened."""
     evidence: Literal["difference", "no evidence of a difference", "undefined"]
     """Whether the interval excludes zero."""
     sentence: str
@@ -54,6 +56,7 @@ class BestCombiner:
             "model": self.model,
             "against": self.against,
             "difference": None if self.difference is None else self.difference.to_json(),
+            "comparisons": self.comparisons,
             "evidence": self.evidence,
             "sentence": self.sentence,
         }

@@ -37,13 +37,16 @@ class Interval:
     """Why there is no interval; None when there is one."""
 
 
-def percentile_interval(values: FloatArray) -> Interval:
+def percentile_interval(values: FloatArray, *, comparisons: int = 1) -> Interval:
     """Take the 2.5th and 97.5th percentile of a metric over the resamples that define it.
 
     Parameters
     ----------
     values : (r,) array of float64
         The metric in every resample, NaN where undefined; empty when there was nothing to resample.
+    comparisons : int
+        Among how many differences this one was picked by its value: the interval is widened so that all of them
+        together would hold in 95 % of cases (Bonferroni's inequality; Dunn, J. Am. Stat. Assoc. 56 (1961) 52-64).
 
     Returns
     -------
@@ -62,7 +65,8 @@ def percentile_interval(values: FloatArray) -> Interval:
         return Interval(low=None, high=None, reason=reason)
     if np.ptp(defined) <= SAME_WITHIN:
         return Interval(low=None, high=None, reason="every resample gives the same value")
-    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    tail = (1 - LEVEL) / 2 / comparisons
+    low, high = np.quantile(defined, [tail, 1 - tail])
     return Interval(low=float(low), high=float(high))
 
 

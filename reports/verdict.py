@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from cv_folds.leakage import Leakage
 from ensemble.predictions import ModelKind, Predictions
+from reports.best_combiner import widened
 from reports.comparisons import best_model
 from reports.effects import BestCombiner
 from reports.results import Comparison, Estimate, Evaluation
@@ -135,20 +136,20 @@ def _about_combiner(best: BestCombiner, evaluation: Evaluation) -> str:
     name = "Plain soft voting" if best.model == PLAIN else f"Of the ensembles, {best.model}"
     other = "plain soft voting" if best.against == PLAIN else f"{best.against}, the next best"
     has = f"{name} has the lowest cross-fitted log-loss ({number(loss, 4)})"
-    return f"{has}{_judged(best.evidence, best.difference, other, digits=4)}."
+    return f"{has}{_judged(best.evidence, best.difference, other, digits=4, allowance=widened(best.comparisons))}."
 
 
-def _judged(evidence: str, difference: Estimate, other: str, *, digits: int = 3) -> str:
+def _judged(evidence: str, difference: Estimate, other: str, *, digits: int = 3, allowance: str = "") -> str:
     if difference.value is None or difference.low is None or difference.high is None:
         if difference.value == 0:
             return f", and so has {other}"
         return f", and whether that differs from {other} is not known ({difference.reason})"
     span = (
         f"{signed(difference.value, digits)}, 95 % interval {signed(difference.low, digits)} to "
-        f"{signed(difference.high, digits)}"
+        f"{signed(difference.high, digits)}{allowance}"
     )
     if evidence == "difference":
-        return f", which is better than {other} ({span}), though it was chosen on the same images"
+        return f", which is better than {other} ({span})"
     return f", but there is no evidence of a difference from {other} ({span})"
 
 

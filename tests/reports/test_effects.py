@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -181,6 +182,27 @@ def test_the_best_ensemble_and_what_it_is_compared_with(
     ensembles = {model: loss for model, loss in losses.items() if KINDS[model] == "ensemble"}
     assert found.model == min(ensembles, key=lambda model: ensembles[model])
     assert found.to_json()["by"] == "cross-fitted log_loss"
+
+
+def test_the_best_of_many_alike_ensembles_is_not_called_better() -> None:
+    """Picked among equals, the best one seems better than soft voting far too often by an interval of its own."""
+    generator = np.random.default_rng(0)
+    names = ["soft_vote", "log_vote", "weighted_vote", "greedy", "stack", "stack_meta", "stack_trees"]
+    kinds: dict[str, Any] = dict.fromkeys(names, "ensemble")
+    claimed = {"difference": 0, "no evidence of a difference": 0}
+    alone = 0
+    for _ in range(400):
+        offsets = generator.normal(0, 0.01, len(names))
+        losses = {name: 0.5 + offset for name, offset in zip(names, offsets, strict=True)}
+        resampled = {name: loss + generator.normal(0, 0.01, 1000) for name, loss in losses.items()}
+        found = best_combiner(losses, resampled, kinds)
+        assert found is not None
+        assert found.comparisons == 6
+        claimed[found.evidence] += 1
+        own = np.quantile(resampled[found.model] - resampled[str(found.against)], [0.025, 0.975])
+        alone += not own[0] <= 0 <= own[1]
+    assert claimed["difference"] / 400 < 0.05 < alone / 400
+    assert best_combiner({"stack": 0.5, "greedy": 0.6, "stack_trees": 0.7}, resampled, kinds).comparisons == 3  # type: ignore[union-attr]
 
 
 def test_without_ensembles_there_is_no_best_one() -> None:

@@ -41,6 +41,7 @@ def with_best(evaluation: Evaluation, **fields: Any) -> Evaluation:
         "model": "stack",
         "against": "soft_vote",
         "difference": Estimate(value=-0.01, low=-0.02, high=0.003),
+        "comparisons": 1,
         "evidence": "no evidence of a difference",
         "sentence": "",
     }
@@ -91,8 +92,8 @@ def test_a_score_without_interval_says_why(run: Any) -> None:
             "no evidence of a difference from plain soft voting (−0.0100, 95 % interval −0.0200 to +0.0030).",
         ),
         (
-            {"difference": Estimate(value=-0.02, low=-0.03, high=-0.01), "evidence": "difference"},
-            "better than plain soft voting (−0.0200, 95 % interval −0.0300 to −0.0100), though it was chosen on",
+            {"difference": Estimate(value=-0.02, low=-0.03, high=-0.01), "evidence": "difference", "comparisons": 6},
+            "soft voting (−0.0200, 95 % interval −0.0300 to −0.0100, widened for a choice among 6 comparisons).",
         ),
         (
             {"model": "soft_vote", "against": "stack"},
