@@ -122,11 +122,7 @@ def read_bundle(folder: Path) -> Bundle:
         manifest=manifest,
         model=model,
         rules=read_rules(manifest),
-        prediction_sets=PredictionSets(
-            method=manifest.prediction_set.method,
-            coverage=manifest.prediction_set.coverage,
-            thresholds=manifest.prediction_set.thresholds,
-        ),
+        prediction_sets=manifest.prediction_set.rule(),
         outliers=read_outliers(manifest),
     )
 

@@ -92,7 +92,6 @@ def write_bundle(
             )
             for (backbone, fold), source in member_files.items()
         )
-        sets = deployed.prediction_sets
         manifest = Manifest(
             schema=3,
             hamcv_version=hamcv_version,
@@ -103,7 +102,7 @@ def write_bundle(
             combiner=store_combiner(deployed),
             calibrator=store_calibrator(deployed.model.calibrator),
             decisions=store_rules(deployed.rules),
-            prediction_set=StoredSets(method=sets.method, coverage=sets.coverage, thresholds=sets.thresholds),
+            prediction_set=StoredSets.of(deployed.prediction_sets),
             outliers=None if outliers is None else store_outliers(outliers),
             training_data=training_data,
             scores=tuple(scores),

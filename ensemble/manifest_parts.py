@@ -6,6 +6,7 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ensemble.conformal import PredictionSets
 from ensemble.settings import CalibratorName, CombinerName, SetMethod
 
 STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
@@ -165,6 +166,15 @@ class StoredSets(BaseModel):
     """Share of images, each lesion counting once, whose set shall hold the true class."""
     thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...]
     """Largest ``1 - probability`` of each class in the set, in column order."""
+
+    @classmethod
+    def of(cls, sets: PredictionSets) -> StoredSets:
+        """Return what is stored of a rule."""
+        return cls(method=sets.method, coverage=sets.coverage, thresholds=sets.thresholds)
+
+    def rule(self) -> PredictionSets:
+        """Return the rule."""
+        return PredictionSets(method=self.method, coverage=self.coverage, thresholds=self.thresholds)
 
 
 class StoredLimit(BaseModel):

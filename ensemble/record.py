@@ -10,8 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cv_folds.arrays import FloatArray, IntArray, frozen
 from cv_folds.errors import DataError
 from cv_folds.files import write_json
+from ensemble.conformal import PredictionSets
 from ensemble.crossfit import CrossFitted
 from ensemble.decisions import DecisionRules, RuleName
+from ensemble.manifest_parts import StoredSets
 from ensemble.predictions import Predictions
 from ensemble.settings import EnsembleSettings
 
@@ -48,6 +50,8 @@ class EnsembleRecord(BaseModel):
     """Fold to its class shares."""
     costs: tuple[tuple[float, ...], ...] | None
     """Cost of each decision (column) for each true class (row); null without such a matrix."""
+    prediction_sets: StoredSets | None
+    """The predictor's, where the scored images had no part in it, as those of a test part; else null."""
     seconds: dict[str, float]
     """Model name to the processor time, of one core, of the fits behind its scores."""
 
@@ -58,8 +62,9 @@ class EnsembleRecord(BaseModel):
         settings: EnsembleSettings,
         scored: CrossFitted,
         costs: FloatArray | None,
+        sets: PredictionSets | None,
     ) -> EnsembleRecord:
-        """Return the record of a run."""
+        """Return the record of a run; `sets` as for `prediction_sets`."""
         return cls(
             classes=classes,
             settings=settings,
@@ -68,6 +73,7 @@ class EnsembleRecord(BaseModel):
                 for fold, prior in scored.priors.items()
             },
             costs=None if costs is None else tuple(tuple(row) for row in costs.tolist()),
+            prediction_sets=None if sets is None else StoredSets.of(sets),
             seconds={name: round(seconds, 3) for name, seconds in scored.seconds.items()},
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -177,10 +178,13 @@ def _combine_arm(run: Path, config: RunConfig, division: Division) -> Callable[[
     costs = None if settings.costs is None else read_costs(Path(settings.costs), classes)
     fitted = fit_arm(run, config, division, costs)
     folder, scored = division.arm.folder(run), fitted.scored
-    EnsembleRecord.of(classes, settings, scored, costs).write(folder / ENSEMBLE_FILE)
+    deploy = cache(fitted.deploy)
+    # The test part of a hold-out is new to the predictor, so that its sets can be tried there.
+    sets = deploy().prediction_sets if division.folds.holdout else None
+    EnsembleRecord.of(classes, settings, scored, costs, sets).write(folder / ENSEMBLE_FILE)
     scored.uncalibrated.write_csv(folder / UNCALIBRATED_FILE)
     scored.predictions.write_csv(folder / PREDICTIONS_FILE)
-    return fitted.deploy
+    return deploy
 
 
 def _combine_nested(run: Path, config: RunConfig, division: Division) -> None:

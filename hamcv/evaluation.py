@@ -35,9 +35,9 @@ from reports.repeats import spread_over_repeats
 from reports.results import Estimate, Evaluation, Inflation, Nested, Repeats
 from reports.run_folder import refuse_failed_jobs
 from reports.run_records import RunRecord, read_record
-from reports.set_coverage import measure_sets
+from reports.set_coverage import measure_own_sets, measure_sets
 from reports.subgroups import Subgroups
-from reports.uncertainty import WarningShares
+from reports.uncertainty import SetCoverage, WarningShares
 from reports.warning_shares import measure_warnings
 from reports.write import write_report
 
@@ -85,14 +85,7 @@ def score(run: Path, config: RunConfig, *, demo: bool) -> tuple[Predictions, Eva
         repeats=_repeats(run, config, predictions),
         inflation=_inflation(run, config, predictions, generator),
         nested=_nested(run, config, predictions),
-        prediction_sets=measure_sets(
-            predictions,
-            config.ensemble.deployed,
-            aimed=config.ensemble.coverage,
-            deployed=config.ensemble.prediction_sets,
-            resamples=config.report.resamples,
-            generator=generator,
-        ),
+        prediction_sets=_sets(run, config, predictions, generator),
         warnings=_warnings(run, config, predictions),
         subgroups=_subgroups(run, config, predictions),
     )
@@ -147,6 +140,23 @@ def _effects(run: Path, config: RunConfig, predictions: Predictions) -> Effects:
         resamples=config.report.resamples,
         # A generator of its own in the same state: the resamples are those of the scores.
         generator=np.random.default_rng(config.seed),
+    )
+
+
+def _sets(run: Path, config: RunConfig, predictions: Predictions, generator: np.random.Generator) -> SetCoverage | None:
+    model, resamples = config.ensemble.deployed, config.report.resamples
+    own = EnsembleRecord.read(run / ENSEMBLE_FILE).prediction_sets
+    if own is not None:
+        return measure_own_sets(
+            predictions, model, own.rule(), tried_on="test part", resamples=resamples, generator=generator
+        )
+    return measure_sets(
+        predictions,
+        model,
+        aimed=config.ensemble.coverage,
+        deployed=config.ensemble.prediction_sets,
+        resamples=resamples,
+        generator=generator,
     )
 
 

@@ -114,6 +114,7 @@ def score(
         predictions,
         bundle.manifest.combiner.name,
         bundle.prediction_sets,
+        tried_on="elsewhere",
         resamples=config.report.resamples,
         generator=generator,
     )

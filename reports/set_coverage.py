@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Literal
 
 import numpy as np
 
@@ -64,9 +65,15 @@ def measure_sets(
 
 
 def measure_own_sets(
-    predictions: Predictions, model: str, sets: PredictionSets, *, resamples: int, generator: np.random.Generator
+    predictions: Predictions,
+    model: str,
+    sets: PredictionSets,
+    *,
+    tried_on: Literal["test part", "elsewhere"],
+    resamples: int,
+    generator: np.random.Generator,
 ) -> SetCoverage:
-    """Measure the sets of a predictor, at its own thresholds, on images from elsewhere.
+    """Measure the sets of a predictor, at its own thresholds, on images that had no part in it.
 
     Parameters
     ----------
@@ -76,6 +83,8 @@ def measure_own_sets(
         One of its models.
     sets : PredictionSets
         The rule of the predictor.
+    tried_on : {"test part", "elsewhere"}
+        Where the images come from; noted only.
     resamples, generator
         As for `measure_sets`.
     """
@@ -86,7 +95,7 @@ def measure_own_sets(
         aimed=sets.coverage,
         deployed=sets.method,
         methods={sets.method: _scores(predictions, inside, sets, means)},
-        elsewhere=True,
+        tried_on=tried_on,
     )
 
 

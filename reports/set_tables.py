@@ -12,17 +12,18 @@ _NAMES = {"lac": "one threshold for all classes", "class_conditional": "a thresh
 
 def sets_text(sets: SetCoverage) -> Paragraph:
     """Say what prediction sets are and how they were checked."""
-    tried = (
-        "They are promised for lesions like those of the training only; here they were tried on images from elsewhere, "
-        f"at the thresholds of the predictor and on the probabilities of {sets.model}; every lesion counts once."
-        if sets.elsewhere
-        else "Here each fold was tried at the thresholds that the other folds give, on the probabilities of "
-        f"{sets.model}; every lesion counts once."
-    )
+    tried = {
+        "other folds": "Here each fold was tried at the thresholds that the other folds give",
+        "test part": "Here they were tried on the test part, at the thresholds of the predictor, which come from the "
+        "validation part",
+        "elsewhere": "They are promised for lesions like those of the training only; here they were tried on images "
+        "from elsewhere, at the thresholds of the predictor",
+    }[sets.tried_on]
     return Paragraph(
         title="Prediction sets.",
         text="A set holds the classes that cannot be ruled out. Thresholds are set so that the sets of "
-        f"{percent(sets.aimed)} of new lesions hold the true class. {tried} The predictor uses "
+        f"{percent(sets.aimed)} of new lesions hold the true class. {tried}, on the probabilities of {sets.model}; "
+        "every lesion counts once. The predictor uses "
         f"{_NAMES[sets.deployed]}. With one threshold for all classes a rare class may be covered less than promised.",
     )
 
@@ -30,7 +31,11 @@ def sets_text(sets: SetCoverage) -> Paragraph:
 def sets_table(sets: SetCoverage) -> Table:
     """Return coverage and size of the sets, with the coverage of each class."""
     classes = tuple(next(iter(sets.methods.values())).per_class)
-    where = "images from elsewhere" if sets.elsewhere else "folds that did not calibrate them"
+    where = {
+        "other folds": "folds that did not calibrate them",
+        "test part": "the test part",
+        "elsewhere": "images from elsewhere",
+    }[sets.tried_on]
     return Table(
         name="prediction-sets",
         caption=f"Prediction sets aimed at a coverage of {percent(sets.aimed)}, on {where}. "

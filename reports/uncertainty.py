@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ensemble.settings import SetMethod
 from reports.results import Estimate
@@ -51,8 +51,8 @@ class SetCoverage:
     """The method that the predictor uses."""
     methods: Mapping[SetMethod, SetScores]
     """What was measured."""
-    elsewhere: bool = False
-    """Whether these are the predictor's own sets on images from elsewhere, not those of other folds."""
+    tried_on: Literal["other folds", "test part", "elsewhere"] = "other folds"
+    """On each fold those of the other folds, or the predictor's own on a test part or on images from elsewhere."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the form used in ``metrics.json``."""

@@ -67,8 +67,8 @@ def write_document(folder: Path, document: Document, formats: Sequence[Literal["
     Parameters
     ----------
     folder : Path
-        Made when missing; figures and tables of an earlier report there are removed, and its file of a format that is not
-        written now: its numbers may be others.
+        Made when missing; figures and tables of an earlier report there are removed, and its file of a format that is
+        not written now, whose numbers may be others.
     document : Document
         What to write.
     formats : sequence of {"html", "pdf"}
@@ -89,8 +89,9 @@ def write_document(folder: Path, document: Document, formats: Sequence[Literal["
         else:
             _write_bytes(path, render_pdf(document))
         written.append(path)
-    for form in {"html", "pdf"} - set(formats):
-        (folder / f"report.{form}").unlink(missing_ok=True)
+    for path in (folder / "report.html", folder / "report.pdf"):
+        if path not in written:
+            path.unlink(missing_ok=True)
     return tuple(written)
 
 

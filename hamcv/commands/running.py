@@ -27,7 +27,8 @@ def run_command(
         str | None, typer.Option(metavar="NAME|FILE.toml", help="Settings to start from; see `hamcv recipes`.")
     ] = None,
     backbones: Annotated[
-        str | None, typer.Option(metavar="A,B,C", help="Classification models of torchvision, or timm:NAME, separated by commas.")
+        str | None,
+        typer.Option(metavar="A,B,C", help="Classification models of torchvision, or timm:NAME, separated by commas."),
     ] = None,
     image_size: Annotated[int | None, typer.Option(metavar="N", help="Side of the images in pixels.")] = None,
     epochs: Annotated[int | None, typer.Option(metavar="N", help="Most epochs.")] = None,

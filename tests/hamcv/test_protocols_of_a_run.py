@@ -85,6 +85,16 @@ def test_a_holdout_scores_the_test_part_once(holdout: Path, small_data: Path) ->
     np.testing.assert_allclose(predictor.predict_proba(images), expected, atol=1e-4)
     assert "test part" in (holdout / "predictor" / "README.md").read_text()
 
+    # The test part is new to the predictor's sets, too.
+    labels = predictions["label"].map({name: label for label, name in enumerate(dataset.classes)}).to_numpy()
+    rows = predictions[columns].to_numpy(dtype=float)
+    hit = predictor.bundle.prediction_sets.members(rows)[np.arange(len(rows)), labels]
+    by_lesion = pd.Series(hit).groupby(predictions["group"].to_numpy()).mean()
+    sets = content["prediction_sets"]["methods"]
+    assert list(sets) == ["lac"]
+    assert sets["lac"]["coverage"]["value"] == pytest.approx(by_lesion.mean())
+    assert "tried on the test part, at the thresholds of the predictor" in html
+
     # The limits of warnings come from the validation part.
     measured = FoldDistances.load(holdout / "jobs" / "shufflenet_v2_x0_5" / "fold-0" / "distances.npz")
     chosen = folds["fold"] == "validation"
