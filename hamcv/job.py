@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from cv_folds.clinical import METADATA_FILE, ClinicalTable
-from cv_folds.errors import JobFailedError, UsageError
+from cv_folds.errors import DataError, JobFailedError, UsageError, list_rows
 from cv_folds.leakage import Audit, audit_folds, lesions_given
 from cv_folds.scheduling.outcome import JobOutcome, run_contained, succeeded
 from cv_folds.scheduling.threads import cpu_cores
@@ -78,18 +78,45 @@ def prepare(config: RunConfig, folder: Path, *, overwrite: bool, console: Consol
                 job_spec(config, job, run=folder, found=found, pixels=pixels, device="cpu", threads=1) for job in jobs
             ]
             refuse_other_jobs(specs, folder)
+        learned = images_learned_from(found)
+        if not overwrite:
+            refuse_changed_images(folder, learned)
         begin()
-        write_folds(folder, found)
+        write_folds(folder, found, learned)
     dataset = found.dataset
     return Prepared(folder=folder, n_jobs=len(jobs), demo=dataset.demo, notes=(*dataset.notes, *found.notes))
 
 
-def write_folds(folder: Path, found: Preflight) -> None:
+def images_learned_from(found: Preflight) -> TrainingImages:
+    """Return ids and checksums of the images that a run learns from; all files are read."""
+    return TrainingImages.of_folds(found.dataset, found.main, workers=cpu_cores())
+
+
+def refuse_changed_images(folder: Path, learned: TrainingImages) -> None:
+    """Raise `UsageError` when images are no longer those that the run in `folder` began with.
+
+    The fingerprint of a data set has the sizes of the files; an image that was replaced by one of the same size is seen
+    here alone.
+    """
+    try:
+        before = TrainingImages.read_csv(folder / TRAINING_IMAGES_FILE)
+    except DataError:
+        return
+    if before.image_ids.tolist() != learned.image_ids.tolist():
+        return
+    changed = learned.image_ids[before.digests != learned.digests].tolist()
+    if changed:
+        raise UsageError(
+            f"{folder}: began with other files of these images; choose another --out, or start afresh with "
+            f"--overwrite:\n{list_rows(changed)}"
+        )
+
+
+def write_folds(folder: Path, found: Preflight, learned: TrainingImages) -> None:
     """Write the ``folds.csv`` of every arm, ``metadata.csv``, ``training_images.csv`` and ``audit.json``."""
     for division in found.divisions:
         division.folds.write_csv(division.arm.folder(folder) / FOLDS_FILE)
     ClinicalTable.of_dataset(found.dataset).write_csv(folder / METADATA_FILE)
-    learned = TrainingImages.of_folds(found.dataset, found.main, workers=cpu_cores())
     learned.write_csv(folder / TRAINING_IMAGES_FILE)
     assert found.shared is not None
     audit = audit_folds(found.main, found.shared.merged, found.shared.doubtful, found.shared.checks)

@@ -13,11 +13,12 @@ from cv_folds.scheduling.engine import Engine
 from cv_folds.training.history import check_event_writer
 from cv_folds.training.job_spec import JobSpec
 from cv_folds.training.jobs import peak_memory_mib
+from cv_folds.training_images import TrainingImages
 from ensemble.manifest_parts import TrainingData
 from hamcv.arms import jobs_of, pairs_left_out
 from hamcv.combining import combine
 from hamcv.gallery import draw_gallery
-from hamcv.job import refuse_changed_folds, write_folds
+from hamcv.job import images_learned_from, refuse_changed_folds, refuse_changed_images, write_folds
 from hamcv.journal import RunJournal
 from hamcv.log import LOGGER, logging_to
 from hamcv.preflight import Preflight, preflight
@@ -113,6 +114,9 @@ def run(config: RunConfig, options: RunOptions, console: Console) -> RunResult:
         ]
         if not options.overwrite:
             refuse_other_jobs(specs, options.out)
+        learned = images_learned_from(found)
+        if not options.overwrite:
+            refuse_changed_images(options.out, learned)
         engine.check(specs)
         anew = [] if options.overwrite else done_anew(options.out, config)
         begin()
@@ -149,7 +153,7 @@ def run(config: RunConfig, options: RunOptions, console: Console) -> RunResult:
             journal.spent("audit", found.audit_seconds)
             journal.spent("decode", decode_seconds)
             try:
-                result = _stages(config, options, found, engine, specs, journal, console)
+                result = _stages(config, options, found, learned, engine, specs, journal, console)
             except (KeyboardInterrupt, SystemExit):
                 journal.end("interrupted")
                 raise
@@ -164,6 +168,7 @@ def _stages(
     config: RunConfig,
     options: RunOptions,
     found: Preflight,
+    learned: TrainingImages,
     engine: Engine,
     specs: list[JobSpec],
     journal: RunJournal,
@@ -171,7 +176,7 @@ def _stages(
 ) -> RunResult:
     dataset = found.dataset
     with journal.stage("folds"):
-        write_folds(options.out, found)
+        write_folds(options.out, found, learned)
     with journal.stage("train"):
         outcomes = train(engine, specs, fail_fast=options.fail_fast, console=console)
         journal.jobs(outcomes, peak_memory_mib() + memory_of_workers(outcomes, engine))

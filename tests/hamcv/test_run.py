@@ -8,13 +8,14 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest_runs import carry_out
+from PIL import Image
 from rich.console import Console
 from sklearn import metrics
 
@@ -147,7 +148,14 @@ def test_other_data_than_finished_jobs_were_trained_on_are_refused(
     console = Console(file=StringIO())
     assert prepare(config, out, overwrite=False, console=console).n_jobs == 6
     changed = next(data.rglob("*.jpg"))
-    changed.write_bytes(changed.read_bytes() + b"\0")
+    content = changed.read_bytes()
+    smaller = BytesIO()
+    with Image.open(changed) as picture:
+        picture.save(smaller, "jpeg", quality=10)
+    changed.write_bytes(smaller.getvalue().ljust(len(content), b"\0"))
+    with pytest.raises(UsageError, match=rf"began with other files of these images.*--overwrite:\n  {changed.stem}"):
+        carry_out(config, out)
+    changed.write_bytes(content + b"\0")
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     for retry in (
         lambda: prepare(config, out, overwrite=False, console=console),
@@ -158,10 +166,10 @@ def test_other_data_than_finished_jobs_were_trained_on_are_refused(
             retry()
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     record = out / "jobs" / "squeezenet1_1" / "fold-1" / "job.json"
-    content = json.loads(record.read_text())
+    earlier = json.loads(record.read_text())
     # As an earlier version wrote it.
-    del content["made_of"]
-    record.write_text(json.dumps(content))
+    del earlier["made_of"]
+    record.write_text(json.dumps(earlier))
     with pytest.raises(UsageError, match=r"6 of 6 trainings were .* other data, folds, weights or another version of"):
         carry_out(config, out)
 
