@@ -44,8 +44,8 @@ class EnsembleRecord(BaseModel):
     classes: tuple[str, ...] = Field(min_length=1)
     """Class names in column order."""
     settings: EnsembleSettings
-    """By which everything was combined. The file is written before the predictions and ``config.toml`` after them:
-    where the two agree, no combination was cut off in between."""
+    """By which everything was combined. The file is removed before the first of the predictions is replaced and written
+    after the last of them, so that it is always of those beside it."""
     priors: dict[int, FoldPrior]
     """Fold to its class shares."""
     costs: tuple[tuple[float, ...], ...] | None

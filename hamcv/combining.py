@@ -26,7 +26,14 @@ from ensemble.record import ENSEMBLE_FILE, EnsembleRecord
 from hamcv.arms import Division, jobs_of_pairs, read_divisions
 from hamcv.config import amend_ensemble, read_config
 from hamcv.deploying import missing_weights, training_data, write_predictor
-from hamcv.evaluation import METRICS_FILE, NESTED_FILE, PREDICTIONS_FILE, UNCALIBRATED_FILE, score
+from hamcv.evaluation import (
+    METRICS_FILE,
+    NESTED_FILE,
+    PREDICTIONS_FILE,
+    UNCALIBRATED_FILE,
+    combined_settings,
+    score,
+)
 from hamcv.fitting import fit_arm, pooled, refuse_unfinished
 from hamcv.gallery import drop_stale_gallery
 from hamcv.outlier_limits import held_out_warnings
@@ -89,14 +96,15 @@ def combine(
         When predictions are missing, doubled or damaged.
     """
     asked = config.ensemble
-    if read_clinical(run / METADATA_FILE, divisions[0].folds.image_ids).empty:
-        config = config.model_copy(update={"ensemble": asked.without_clinical()})
+    config = config.model_copy(update={"ensemble": combined_settings(run, config)})
     with stage("ensemble"):
-        deployed = _combine_arm(run, config, divisions[0])()
-        for division in divisions[1:]:
-            _combine_arm(run, config, division)
+        arms = [_combine_arm(run, config, division) for division in divisions]
+        deployed = arms[0].deploy()
         _combine_nested(run, config, divisions[0])
         held_out_warnings(run, config, divisions[0]).write_csv(run / WARNINGS_FILE)
+        # Last: predictions without a record are refused, whatever a combination that was cut off left of them.
+        for division, arm in zip(divisions, arms, strict=True):
+            arm.record.write(division.arm.folder(run) / ENSEMBLE_FILE)
     with stage("evaluate"):
         predictions, evaluation = score(run, config, demo=data.demo)
     files = [run / METRICS_FILE]
@@ -160,8 +168,7 @@ def combine_again(run: Path, changes: Mapping[str, Any] | None = None, assignmen
             read_costs(Path(config.ensemble.costs), divisions[0].folds.classes)
         combined = combine(run, config, divisions, training_data(facts), stage=lambda _: nullcontext())
         if config != before:
-            # Not before: a combination that is refused changes nothing, and one that is cut off between its files
-            # leaves settings that differ from those of its record, which are refused until it was done again.
+            # Not before: a combination that is refused changes nothing.
             write_text(run / CONFIG_FILE, config.to_toml())
         # Drawing needs images and weights, which this command does without.
         stale = drop_stale_gallery(run, config, gallery, combined.predictions)
@@ -172,8 +179,18 @@ def combine_again(run: Path, changes: Mapping[str, Any] | None = None, assignmen
     return replace(combined, files=(*combined.files, *reports), notes=notes)
 
 
-def _combine_arm(run: Path, config: RunConfig, division: Division) -> Callable[[], Deployed]:
-    """Write what the ensembles of an arm say, and return what fits the one of its predictor."""
+@dataclass(frozen=True, kw_only=True)
+class _CombinedArm:
+    """One arm whose predictions are written, and whose record is not."""
+
+    record: EnsembleRecord
+    """How they were made."""
+    deploy: Callable[[], Deployed]
+    """Fits the ensemble of the arm's predictor."""
+
+
+def _combine_arm(run: Path, config: RunConfig, division: Division) -> _CombinedArm:
+    """Write what the ensembles of an arm say, and remove the record of what was there before."""
     settings, classes = config.ensemble, division.folds.classes
     costs = None if settings.costs is None else read_costs(Path(settings.costs), classes)
     fitted = fit_arm(run, config, division, costs)
@@ -181,10 +198,10 @@ def _combine_arm(run: Path, config: RunConfig, division: Division) -> Callable[[
     deploy = cache(fitted.deploy)
     # The test part of a hold-out is new to the predictor, so that its sets can be tried there.
     sets = deploy().prediction_sets if division.folds.holdout else None
-    EnsembleRecord.of(classes, settings, scored, costs, sets).write(folder / ENSEMBLE_FILE)
+    (folder / ENSEMBLE_FILE).unlink(missing_ok=True)
     scored.uncalibrated.write_csv(folder / UNCALIBRATED_FILE)
     scored.predictions.write_csv(folder / PREDICTIONS_FILE)
-    return deploy
+    return _CombinedArm(record=EnsembleRecord.of(classes, settings, scored, costs, sets), deploy=deploy)
 
 
 def _combine_nested(run: Path, config: RunConfig, division: Division) -> None:

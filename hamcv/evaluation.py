@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from cv_folds.arrays import frozen
-from cv_folds.clinical import METADATA_FILE, read_clinical
+from cv_folds.clinical import METADATA_FILE, ClinicalTable, read_clinical
 from cv_folds.errors import DataError, UsageError
 from cv_folds.files import write_json
 from cv_folds.leakage import Audit
@@ -19,6 +19,7 @@ from ensemble.combiners import COMBINERS
 from ensemble.held_out_warnings import WARNINGS_FILE, HeldOutWarnings
 from ensemble.predictions import ModelKind, Predictions
 from ensemble.record import ENSEMBLE_FILE, EnsembleRecord
+from ensemble.settings import EnsembleSettings
 from hamcv.arms import arms_of
 from hamcv.config import read_config
 from hamcv.run_config import RunConfig
@@ -111,23 +112,42 @@ def refuse_another_combination(run: Path, config: RunConfig, predictions: Predic
         Naming a setting that differs, both its values and the mend.
     """
     mend = f"`hamcv ensemble {run}` combines the networks again"
-    # stack_meta is left out of a run without clinical values, though the settings name it.
-    wanted = (config.ensemble, config.ensemble.without_clinical())
+    wanted = combined_settings(run, config)
     for path in (arm.folder(run) / ENSEMBLE_FILE for arm in arms_of(config)):
-        if (record := EnsembleRecord.read(path)).settings in wanted:
+        if (record := EnsembleRecord.read(path)).settings == wanted:
             continue
-        made, named = (settings.model_dump(mode="json") for settings in (record.settings, config.ensemble))
+        made, named = (settings.model_dump(mode="json") for settings in (record.settings, wanted))
         key = next(key for key, value in made.items() if value != named[key])
         raise DataError(
             f"{path}: the networks were combined with ensemble.{key} = {json.dumps(made[key])}, but {CONFIG_FILE} has "
             f"{json.dumps(named[key])}; {mend}"
         )
     combined = set(predictions.probabilities) - set(config.backbones)
-    if all(combined != set(settings.combiners) for settings in wanted):
+    if combined != set(wanted.combiners):
         raise DataError(
             f"{run / PREDICTIONS_FILE}: holds {', '.join(sorted(combined))}, but {CONFIG_FILE} names "
-            f"{', '.join(sorted(config.ensemble.combiners))} as ensemble.combiners; {mend}"
+            f"{', '.join(sorted(wanted.combiners))} as ensemble.combiners; {mend}"
         )
+
+
+def combined_settings(run: Path, config: RunConfig) -> EnsembleSettings:
+    """Return the settings that the networks of a run are combined by: without clinical values, no `stack_meta`.
+
+    Parameters
+    ----------
+    run : Path
+        The run folder.
+    config : RunConfig
+        Its settings.
+
+    Raises
+    ------
+    DataError
+        When the clinical values are damaged.
+    """
+    path = run / METADATA_FILE
+    known = path.exists() and not ClinicalTable.read_csv(path).empty
+    return config.ensemble if known else config.ensemble.without_clinical()
 
 
 def _effects(run: Path, config: RunConfig, predictions: Predictions) -> Effects:

@@ -93,10 +93,10 @@ def images_learned_from(found: Preflight) -> TrainingImages:
 
 
 def refuse_changed_images(folder: Path, learned: TrainingImages) -> None:
-    """Raise `UsageError` when images are no longer those that the run in `folder` began with.
+    """Raise `UsageError` when images that a run learns from are no longer those that the one in `folder` began with.
 
     The fingerprint of a data set has the sizes of the files; an image that was replaced by one of the same size is seen
-    here alone.
+    here alone, and not at all in the test part of a hold-out.
     """
     try:
         before = TrainingImages.read_csv(folder / TRAINING_IMAGES_FILE)
@@ -190,7 +190,13 @@ def run_job_alone(folder: Path, index: int, console: Console) -> JobOutcome:
         if (record := finished(spec)) is not None:
             log.info(f"{spec.name} was finished before")
             return succeeded(spec, record)
-        refuse_other_jobs([spec], folder)
+        # Another machine may see other data than those that ran the jobs before.
+        alike = [
+            job_spec(config, job, run=folder, found=found, pixels=pixels, device=str(device), threads=spec.threads)
+            for job in jobs
+            if job.backbone == spec.backbone
+        ]
+        refuse_other_jobs(alike, folder)
         log.info(f"job {index} of {len(jobs)}: {spec.name}, on {device} with {spec.threads} threads")
         outcome = run_contained(spec)
         if outcome.error is not None:

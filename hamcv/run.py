@@ -114,7 +114,9 @@ def run(config: RunConfig, options: RunOptions, console: Console) -> RunResult:
         ]
         if not options.overwrite:
             refuse_other_jobs(specs, options.out)
+        start = time.perf_counter()
         learned = images_learned_from(found)
+        reading_seconds = time.perf_counter() - start
         if not options.overwrite:
             refuse_changed_images(options.out, learned)
         engine.check(specs)
@@ -152,6 +154,7 @@ def run(config: RunConfig, options: RunOptions, console: Console) -> RunResult:
             )
             journal.spent("audit", found.audit_seconds)
             journal.spent("decode", decode_seconds)
+            journal.spent("folds", reading_seconds)
             try:
                 result = _stages(config, options, found, learned, engine, specs, journal, console)
             except (KeyboardInterrupt, SystemExit):

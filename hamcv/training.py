@@ -126,17 +126,19 @@ def refuse_other_jobs(specs: Sequence[JobSpec], folder: Path) -> None:
     others = [(spec, found) for spec, found in records if found is not None and found.settings_digest != spec.digest()]
     if not others:
         return
-    differing = {
-        words
-        for spec, found in others
-        for name, (words, _) in MADE_OF.items()
-        if found.made_of.get(name) != spec.made_of()[name]
-    }
-    known = all(found.made_of for _, found in others)
+    differing = sorted(
+        {
+            words
+            for spec, found in others
+            for name, (words, _) in MADE_OF.items()
+            if found.made_of and found.made_of.get(name) != spec.made_of()[name]
+        }
+    )
+    folders = list_rows([str(spec.folder) for spec, _ in others])
     raise UsageError(
-        f"{folder}: {len(others)} of {plural(len(specs), 'training')} were finished with other "
-        f"{listing(sorted(differing)) if known else 'data, folds, weights or another version of hamcv'}; choose "
-        "another --out, or start afresh with --overwrite"
+        f"{folder}: of {plural(len(specs), 'training')}, {len(others)} ended with other "
+        f"{listing(differing) if differing else 'data, folds, weights or another version of hamcv'}; choose another "
+        f"--out, start afresh with `hamcv run --overwrite`, or remove these folders to train them again:\n{folders}"
     )
 
 

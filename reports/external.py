@@ -90,7 +90,8 @@ class ExternalFacts:
             f"under {plural(spins, 'spin')}" if spins else "as they are" for spins in (self.held_out_spins, self.spins)
         )
         if self.views > 1:
-            here += f" and in {self.views} turned and mirrored views"
+            turned = f"in {self.views} quarter turns and mirror images"
+            here = f"{turned} and {here}" if self.spins else turned
         return (
             f"The ensemble was scored and calibrated in its run on images {own}, here it saw them {here}; "
             f"--tta 1 --spins {self.held_out_spins} does about as its run did."

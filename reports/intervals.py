@@ -7,6 +7,7 @@ paired. Training is not repeated, so the intervals hold for the models as traine
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -66,6 +67,10 @@ def percentile_interval(values: FloatArray, *, comparisons: int = 1) -> Interval
     if np.ptp(defined) <= SAME_WITHIN:
         return Interval(low=None, high=None, reason="every resample gives the same value")
     tail = (1 - LEVEL) / 2 / comparisons
+    if comparisons > 1 and tail * len(defined) < 1:
+        # The ends would lie within the resamples, nearer than they should.
+        reason = f"an interval for a choice among {comparisons} comparisons needs {math.ceil(1 / tail):,} resamples"
+        return Interval(low=None, high=None, reason=reason)
     low, high = np.quantile(defined, [tail, 1 - tail])
     return Interval(low=float(low), high=float(high))
 

@@ -60,6 +60,7 @@ class SetCoverage:
             "model": self.model,
             "aimed": self.aimed,
             "deployed": self.deployed,
+            "tried_on": self.tried_on,
             "methods": {method: scores.to_json() for method, scores in self.methods.items()},
         }
 

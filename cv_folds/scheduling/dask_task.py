@@ -7,6 +7,7 @@ imports torch only there: the scheduler shall not have to hold it in its memory.
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,11 +36,15 @@ def run_packed(packed: bytes) -> JobOutcome:
     """Run a job in a thread of a Dask worker, and stop it when its task is cancelled."""
     from distributed.protocol.pickle import loads
 
-    from cv_folds.scheduling.outcome import run_and_tidy
+    from cv_folds.scheduling.outcome import gpu_is_lost, run_and_tidy
 
     # Jobs set the threads and the random state of the whole process; a worker of several threads may get two of them.
     with _ONE_AT_A_TIME, _stopped_when_cancelled():
-        return run_and_tidy(loads(packed))
+        outcome = run_and_tidy(loads(packed))
+        if outcome.error is not None and gpu_is_lost():
+            # Every job that comes to this process would fail. Its nanny starts another, and the job is tried again.
+            os._exit(1)
+        return outcome
 
 
 @contextmanager

@@ -107,6 +107,17 @@ def run_contained(spec: JobSpec) -> JobOutcome:
     return succeeded(spec, record)
 
 
+def gpu_is_lost() -> bool:
+    """Tell whether this process can use its GPU no more: some errors of a kernel are its answer to everything after."""
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return False
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError:
+        return True
+    return False
+
+
 def run_and_tidy(spec: JobSpec) -> JobOutcome:
     """Run a job in a process that lives on, and give its memory back to the system and to the GPU."""
     try:

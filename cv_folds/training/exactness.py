@@ -14,8 +14,9 @@ import torch
 def exact_float32(device: torch.device) -> Iterator[None]:
     """Keep a GPU from rounding to TensorFloat-32 and from choosing kernels by timing them.
 
-    The switches are the whole process's: of the threads that come here only one at a time is let in. For the CPU
-    nothing is changed and nobody waits.
+    The switches are the whole process's: of the threads that come here only one at a time is let in. Afterwards each
+    has the value that it had, as its own: where it followed one of torch's general switches, it does so no more. For
+    the CPU nothing is changed and nobody waits.
 
     Parameters
     ----------

@@ -18,8 +18,8 @@ MADE_OF = {
     "data": ("data", ("fingerprint",)),
     "folds": ("folds or groups of images", ("folds", "groups", "holdout")),
     "weights": ("starting weights", ("weights",)),
-    "settings": ("training settings, as another version of hamcv has them", ("settings", "seed")),
-    "decoder": ("decoding of the images, as another version of hamcv does it", ("decoder",)),
+    "settings": ("training settings", ("settings", "seed")),
+    "decoder": ("decoding of the images (of another version of hamcv)", ("decoder",)),
 }
 """What a job's result is made of: name to words for a person, and the parts of `JobSpec.digest`."""
 

@@ -1,4 +1,4 @@
-"""The host memory of a process that trains: how much a step takes, and how the C library treats what is freed."""
+"""The memory of a process that trains: what a step takes, what the C library keeps, and how a lack of it is told."""
 
 from __future__ import annotations
 

@@ -35,8 +35,8 @@ def try_backbone(name: str, n_classes: int, *, image_size: int, weights: Weights
     """
     with torch.random.fork_rng(devices=[]):
         model = build_backbone(name, n_classes, image_size=image_size)
-    storages = [value.untyped_storage().data_ptr() for value in model.state_dict().values() if value.numel()]
-    if len(set(storages)) < len(storages):
+    places = [value.data_ptr() for value in model.state_dict().values() if value.numel()]
+    if len(set(places)) < len(places):
         raise UsageError(
             f"{name} has weights under several names at once, which the files of its training could not hold; choose "
             "another one of --backbones"
@@ -52,6 +52,6 @@ def try_backbone(name: str, n_classes: int, *, image_size: int, weights: Weights
     assert logits.shape == (2, n_classes)
     if weights is None or not fresh:
         return ()
-    shown = sum(parameter.numel() for layer in fresh for parameter in model.get_submodule(layer).parameters())
-    share = shown / sum(parameter.numel() for parameter in model.parameters())
+    random = sum(parameter.numel() for layer in fresh for parameter in model.get_submodule(layer).parameters())
+    share = random / sum(parameter.numel() for parameter in model.parameters())
     return (f"{weights.path} lacks {', '.join(fresh)} of {name}: {share:.0%} of its weights start from random values",)

@@ -15,6 +15,7 @@ from typing import Protocol
 import torch
 
 from cv_folds.data.pixel_file import PixelFile
+from cv_folds.training.memory import out_of_memory
 
 # The rest is for the network, its activations and the optimiser.
 _RESIDENT_SHARE = 0.5
@@ -151,7 +152,13 @@ def open_store(path: Path, device: torch.device, *, resident: bool = True) -> Pi
     if pixels.nbytes > _RESIDENT_SHARE * free:
         return StreamedPixels(pixels, device)
     _uploaded.clear()
-    _uploaded[path, device] = ResidentPixels(_upload(pixels, device))
+    try:
+        _uploaded[path, device] = ResidentPixels(_upload(pixels, device))
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        # Another program was faster.
+        return StreamedPixels(pixels, device)
     return _uploaded[path, device]
 
 

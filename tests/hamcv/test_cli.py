@@ -17,7 +17,7 @@ import pytest
 from cv_folds.errors import DataError
 from ensemble import EnsemblePredictor
 from hamcv.cli import app
-from hamcv.config import differences, read_config
+from hamcv.config import differences, read_config, resolve
 from hamcv.sources import open_dataset
 
 Hamcv = Callable[..., Any]
@@ -321,18 +321,11 @@ def test_a_combination_that_fails_leaves_the_settings_as_they_were(
     assert (out / "config.toml").read_bytes() == settings
 
 
-@pytest.mark.parametrize(
-    ("setting", "was", "is_now"),
-    [
-        ("calibration", '"none"', '"temperature"'),
-        ("deployed", '"soft_vote"', '"stack"'),
-        ("coverage", "0.5", "0.9"),
-        ("penalties", "[0.5]", "[0.0001, 0.001, 0.01, 0.1, 1.0, 10.0, 100.0]"),
-    ],
-)
-def test_a_combination_that_was_cut_off_is_found_by_its_settings(
-    setting: str, was: str, is_now: str, hamcv: Hamcv, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("cut", ["hamcv.combining.held_out_warnings", "ensemble.predictions.Predictions.write_csv"])
+def test_predictions_of_a_combination_that_was_cut_off_are_refused(
+    cut: str, hamcv: Hamcv, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A resumed run has written its settings before it combines: they cannot tell that it was cut off."""
     out = tmp_path / "run"
     shutil.copytree(tiny_run, out, ignore=shutil.ignore_patterns("figures", "gallery"))
 
@@ -340,11 +333,34 @@ def test_a_combination_that_was_cut_off_is_found_by_its_settings(
         raise OSError("no space left")
 
     with monkeypatch.context() as patch:
-        patch.setattr("ensemble.predictions.Predictions.write_csv", fail)
-        assert hamcv("ensemble", out, "--set", f"ensemble.{setting}={was}").code == 1
+        patch.setattr(cut, fail)
+        assert hamcv("ensemble", out).code == 1
     screen = hamcv("report", out, "--format", "html")
     assert screen.code == 3
-    said = f"combined with ensemble.{setting} = {was}, but config.toml has {is_now}; `hamcv ensemble {out}` combines"
+    assert "ensemble.json is missing; `hamcv ensemble` on its folder writes it again" in screen.err
+
+
+@pytest.mark.parametrize(
+    ("setting", "named", "made"),
+    [
+        ("calibration", "none", '"temperature"'),
+        ("deployed", "soft_vote", '"stack"'),
+        ("coverage", 0.5, "0.9"),
+        ("penalties", [0.5], "[0.0001, 0.001, 0.01, 0.1, 1.0, 10.0, 100.0]"),
+    ],
+)
+def test_predictions_that_were_combined_by_other_settings_are_refused(
+    setting: str, named: object, made: str, hamcv: Hamcv, tiny_run: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    # Without clinical values `stack_meta` is left out, which is no other setting and not to be named.
+    shutil.copytree(tiny_run, out, ignore=shutil.ignore_patterns("figures", "gallery", "metadata.csv"))
+    more = 'ensemble.combiners=["soft_vote", "greedy", "stack", "stack_meta"]'
+    config = resolve(str(out / "config.toml"), {}, [more, f"ensemble.{setting}={json.dumps(named)}"])
+    (out / "config.toml").write_text(config.to_toml())
+    screen = hamcv("report", out, "--format", "html")
+    assert screen.code == 3
+    said = f"combined with ensemble.{setting} = {made}, but config.toml has {json.dumps(named)}; `hamcv ensemble {out}`"
     assert said in screen.err
 
 

@@ -227,7 +227,7 @@ def test_a_bundle_says_on_every_page_that_near_duplicates_were_not_looked_for(
     page = (tmp_path / "alone" / "report.html").read_text()
     words = "Near-duplicates of training images could not be looked for: a bundle does not hold them."
     assert words in page[: page.index("<header>")]
-    assert "run on images as they are, here it saw them as they are and in 2 turned and mirrored views" in page
+    assert "run on images as they are, here it saw them in 2 quarter turns and mirror images; " in page
     assert 'id="beside-own-data"' not in page
     record = json.loads((tmp_path / "alone" / "evaluation.json").read_text())
     assert record["near_duplicates"] == {

@@ -236,3 +236,14 @@ def test_centred_interval_of_unbiased_values_is_the_percentile_interval() -> Non
     assert (centred.low, centred.high) == (pytest.approx(plain.low), pytest.approx(plain.high))
     assert centred_interval(np.empty(0), 0.3).reason == "an interval needs at least two lesions"
     assert centred_interval(values, 0.05).low == 0
+
+
+def test_an_interval_for_many_comparisons_needs_resamples_in_its_tails():
+    values = np.random.default_rng(0).normal(size=2000)
+    single, many = percentile_interval(values), percentile_interval(values, comparisons=6)
+    assert [many.low, many.high] == pytest.approx(np.quantile(values, [0.025 / 6, 1 - 0.025 / 6]).tolist())
+    assert many.low < single.low < single.high < many.high
+    few = percentile_interval(values[:239], comparisons=6)
+    assert (few.low, few.reason) == (None, "an interval for a choice among 6 comparisons needs 240 resamples")
+    assert percentile_interval(values[:241], comparisons=6).low is not None
+    assert percentile_interval(values[:20]).low is not None

@@ -22,7 +22,7 @@ from cv_folds.training import jobs, trained_job
 from cv_folds.training.backbones import build_backbone, count_parameters
 from cv_folds.training.features import FeatureStatistics
 from cv_folds.training.fold_distances import FoldDistances
-from cv_folds.training.job_spec import JobSpec
+from cv_folds.training.job_spec import MADE_OF, JobSpec
 from cv_folds.training.jobs import finished, run_job
 from cv_folds.training.pixels import IMAGENET
 from cv_folds.training.predict import predict_features, predict_logits
@@ -426,6 +426,10 @@ def test_the_digest_follows_everything_that_decides_the_outcome(tmp_path):
     ]  # fmt: skip
     digests = {other.digest() for other in decisive} | {spec.digest()}
     assert len(digests) == len(decisive) + 1
+
+    in_the_name = {"backbone", "fold", "second"}
+    assert {key for _, keys in MADE_OF.values() for key in keys} | in_the_name >= spec._parts().keys()
+    assert replace(spec, second=2)._parts().keys() <= spec._parts().keys() | in_the_name
 
     def differing(other: JobSpec) -> set[str]:
         return {name for name, value in other.made_of().items() if spec.made_of()[name] != value}

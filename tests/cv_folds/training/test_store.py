@@ -177,3 +177,23 @@ def test_on_a_cpu_images_are_read_from_the_file(tmp_path):
 def test_all_images_can_be_sent_to_a_device_in_parts(file, monkeypatch):
     monkeypatch.setattr(store, "_UPLOADED_AT_A_TIME", 7)
     assert torch.equal(store._upload(file, CPU), pixels())
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("as if"), RuntimeError("CUDA error: out of memory")])
+def test_images_for_which_a_gpu_has_no_room_after_all_are_streamed(error, tmp_path, monkeypatch):
+    np.save(tmp_path / "pixels.npy", pixels().numpy())
+    monkeypatch.setattr(store, "_uploaded", {})
+    for name in ("memory_reserved", "memory_allocated"):
+        monkeypatch.setattr(torch.cuda, name, lambda *_: 0)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (10**9, 10**9))
+
+    def upload(*_):
+        raise error
+
+    monkeypatch.setattr(store, "_upload", upload)
+    monkeypatch.setattr(store, "StreamedPixels", lambda *_: "streamed")
+    assert open_store(tmp_path / "pixels.npy", torch.device("cuda")) == "streamed"
+    error = ValueError("another")
+    with pytest.raises(ValueError, match="another"):
+        open_store(tmp_path / "pixels.npy", torch.device("cuda"))
+    assert store._uploaded == {}
