@@ -76,17 +76,18 @@ def score(run: Path, config: RunConfig, *, demo: bool) -> tuple[Predictions, Eva
     """
     predictions = Predictions.read_csv(run / PREDICTIONS_FILE, model_kinds(config))
     refuse_another_combination(run, config, predictions)
+    record = EnsembleRecord.read(run / ENSEMBLE_FILE)
     generator = np.random.default_rng(config.seed)
     evaluation = evaluate(predictions, demo=demo, settings=config.report, generator=generator)
     evaluation = replace(
         evaluation,
         protocol=config.protocol,
-        effects=_effects(run, config, predictions),
+        effects=_effects(run, config, record, predictions),
         leakage=read_record(run / "audit.json", Audit).allowed_leakage,
         repeats=_repeats(run, config, predictions),
         inflation=_inflation(run, config, predictions, generator),
         nested=_nested(run, config, predictions),
-        prediction_sets=_sets(run, config, predictions, generator),
+        prediction_sets=_sets(config, record, predictions, generator),
         warnings=_warnings(run, config, predictions),
         subgroups=_subgroups(run, config, predictions),
     )
@@ -150,8 +151,7 @@ def combined_settings(run: Path, config: RunConfig) -> EnsembleSettings:
     return config.ensemble if known else config.ensemble.without_clinical()
 
 
-def _effects(run: Path, config: RunConfig, predictions: Predictions) -> Effects:
-    record = EnsembleRecord.read(run / ENSEMBLE_FILE)
+def _effects(run: Path, config: RunConfig, record: EnsembleRecord, predictions: Predictions) -> Effects:
     return measure_effects(
         predictions,
         Predictions.read_csv(run / UNCALIBRATED_FILE, model_kinds(config)),
@@ -163,12 +163,18 @@ def _effects(run: Path, config: RunConfig, predictions: Predictions) -> Effects:
     )
 
 
-def _sets(run: Path, config: RunConfig, predictions: Predictions, generator: np.random.Generator) -> SetCoverage | None:
+def _sets(
+    config: RunConfig, record: EnsembleRecord, predictions: Predictions, generator: np.random.Generator
+) -> SetCoverage | None:
     model, resamples = config.ensemble.deployed, config.report.resamples
-    own = EnsembleRecord.read(run / ENSEMBLE_FILE).prediction_sets
-    if own is not None:
+    if record.prediction_sets is not None:
         return measure_own_sets(
-            predictions, model, own.rule(), tried_on="test part", resamples=resamples, generator=generator
+            predictions,
+            model,
+            record.prediction_sets.rule(),
+            tried_on="test part",
+            resamples=resamples,
+            generator=generator,
         )
     return measure_sets(
         predictions,

@@ -21,8 +21,8 @@ _INTERVALS = (
     "Intervals are 95 % percentile intervals of a bootstrap that draws lesions with replacement, the same draws for "
     "every model, so differences are paired. They describe the sampling of lesions given the trained networks: neither "
     "the variation of training nor the choice of the best model on the same images is in them, and they are not "
-    "adjusted for multiple comparisons. One is: that of the ensemble with the lowest log-loss against soft voting is "
-    "widened by Bonferroni’s inequality for the choice among all ensembles."
+    "adjusted for multiple comparisons, unless it is said beside them that they are widened for a choice (by "
+    "Bonferroni’s inequality)."
 )
 
 
