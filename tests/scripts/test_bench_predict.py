@@ -35,3 +35,15 @@ def test_every_figure_is_there(
     assert all(0 < row["imported"] <= row["peak"] for row in result["memory"])
     assert set(result["loading"]) == {"reading", "load", "first"}
     assert [path.name for path in tmp_path.iterdir()] == ["predict.json"]
+
+
+def test_a_peak_is_never_below_an_earlier_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux 6 notes the highest resident memory lazily: once memory was freed, the figure may be a little lower."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    from bench import prediction
+
+    readings = iter([1298260 / 1024, 1298036 / 1024])
+    monkeypatch.setattr(prediction, "_resident", lambda: next(readings))
+    bundle = prediction.random_bundle(tmp_path / "bundle", backbones=["squeezenet1_1"], n_folds=2, image_size=32)
+    measured = prediction.measure_memory(bundle, "cpu", 1)
+    assert measured.peak == measured.imported == 1298260 / 1024
