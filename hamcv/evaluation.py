@@ -160,6 +160,7 @@ def _effects(run: Path, config: RunConfig, record: EnsembleRecord, predictions: 
         resamples=config.report.resamples,
         # A generator of its own in the same state: the resamples are those of the scores.
         generator=np.random.default_rng(config.seed),
+        ranked_by="log_loss on the test part" if config.protocol == "holdout" else "cross-fitted log_loss",
     )
 
 

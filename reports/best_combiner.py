@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from cv_folds.arrays import FloatArray
 from ensemble.predictions import ModelKind
-from reports.effects import BestCombiner
+from reports.effects import BestCombiner, RankedBy, in_words
 from reports.intervals import percentile_interval
 from reports.results import Estimate
 from reports.wording import signed
@@ -16,18 +16,24 @@ _DIGITS = 4
 
 
 def best_combiner(
-    losses: Mapping[str, float], resampled: Mapping[str, FloatArray], kinds: Mapping[str, ModelKind]
+    losses: Mapping[str, float],
+    resampled: Mapping[str, FloatArray],
+    kinds: Mapping[str, ModelKind],
+    *,
+    by: RankedBy,
 ) -> BestCombiner | None:
     """Name the best ensemble by log-loss and compare it with soft voting.
 
     Parameters
     ----------
     losses : mapping of str to float
-        Model name to cross-fitted log-loss in nats.
+        Model name to log-loss in nats.
     resampled : mapping of str to (r,) float64
         Model name to its log-loss in the resamples of lesions, the same for all.
     kinds : mapping
         Model name to its kind.
+    by : str
+        What the log-loss is of.
 
     Returns
     -------
@@ -38,10 +44,11 @@ def best_combiner(
     if not ranked:
         return None
     best, *others = ranked
+    loss = in_words(by)
     if not others:
-        sentence = f"{best} is the only ensemble; its cross-fitted log-loss is {losses[best]:.{_DIGITS}f}."
+        sentence = f"{best} is the only ensemble; its {loss} is {losses[best]:.{_DIGITS}f}."
         return BestCombiner(
-            model=best, against=None, difference=None, comparisons=0, evidence="undefined", sentence=sentence
+            model=best, against=None, difference=None, comparisons=0, evidence="undefined", sentence=sentence, by=by
         )
     against = _YARDSTICK if _YARDSTICK in others else others[0]
     value = losses[best] - losses[against]
@@ -62,7 +69,7 @@ def best_combiner(
         )
         verdict = f"it is better than {other}" if apart else f"there is no evidence of a difference from {other}"
         verdict += f" ({span}{widened(comparisons)})"
-    lowest = f"Of the ensembles, {best} has the lowest cross-fitted log-loss ({losses[best]:.{_DIGITS}f})"
+    lowest = f"Of the ensembles, {best} has the lowest {loss} ({losses[best]:.{_DIGITS}f})"
     return BestCombiner(
         model=best,
         against=against,
@@ -70,6 +77,7 @@ def best_combiner(
         comparisons=comparisons,
         evidence="difference" if apart else "no evidence of a difference" if known else "undefined",
         sentence=f"{lowest}; {verdict}.",
+        by=by,
     )
 
 

@@ -120,7 +120,7 @@ def model_building(reported: Reported) -> str:
     return (
         f"Networks with a new last layer, trained for at most {plural(settings.most_epochs, 'epoch')}, of which "
         f"{kept}; penalties of ensembles were chosen by inner cross-validation. All other settings were "
-        "the same for all folds."
+        f"the same for all {'networks' if reported.study.holdout else 'folds'}."
     )
 
 

@@ -233,7 +233,8 @@ def _method(comparison: RunComparison) -> Iterator[Paragraph]:
             "two runs is taken resample by resample. DeLong’s test adds up the variances of the two areas. McNemar’s "
             "test and the test over folds need pairs and were not made.",
         )
-    for note in score_notes(count(comparison.resamples)):
+    over_folds = any(family.unit == "fold" and not family.without_folds for family in comparison.tests)
+    for note in score_notes(count(comparison.resamples), over_folds=over_folds):
         if comparison.paired or note.title != "Tests.":
             yield note
     yield Paragraph(

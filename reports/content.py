@@ -194,7 +194,11 @@ def _repeats(repeats: Repeats) -> Section:
 def _training(folder: RunFolder, looks: score_sections.Looks) -> Section:
     backbones = dict.fromkeys(history.backbone for history in folder.histories)
     figures: Sequence[Figure] = [
-        training_figure([job for job in folder.histories if job.backbone == backbone], looks[backbone])
+        training_figure(
+            [job for job in folder.histories if job.backbone == backbone],
+            looks[backbone],
+            holdout=folder.folds.holdout,
+        )
         for backbone in backbones
     ]
     return Section(name="training", title="Training curves", blocks=tuple(figures))

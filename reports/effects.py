@@ -16,8 +16,16 @@ CALIBRATION_METRICS = ("log_loss", "brier", "ece", "accuracy", "balanced_accurac
 DECISION_METRICS = ("accuracy", "balanced_accuracy", "macro_f1")
 """What is given for every decision rule, beside `MEAN_COST` where there is a cost matrix."""
 
+RankedBy = Literal["cross-fitted log_loss", "log_loss on the test part"]
+"""What ensembles are ranked by: a hold-out has one combiner of each kind, fitted to other images than are scored."""
+
 MEAN_COST = "mean_cost"
 """Name of the mean cost of a decision."""
+
+
+def in_words(by: RankedBy) -> str:
+    """Return the same as it stands in a sentence."""
+    return by.replace("_", "-")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +56,13 @@ class BestCombiner:
     """Whether the interval excludes zero."""
     sentence: str
     """All this in words."""
+    by: RankedBy
+    """What `model` is the lowest in."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the form used in ``metrics.json``."""
         return {
-            "by": "cross-fitted log_loss",
+            "by": self.by,
             "model": self.model,
             "against": self.against,
             "difference": None if self.difference is None else self.difference.to_json(),

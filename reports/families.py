@@ -16,7 +16,7 @@ from reports.levels import Unit
 from reports.malignant import MalignantClasses
 from reports.metrics import LOWER_IS_BETTER
 from reports.multiplicity import holm
-from reports.paired_tests import PairedOutcome, corrected_t_test, delong_test, mcnemar_test, not_tested
+from reports.paired_tests import ONE_FOLD, PairedOutcome, corrected_t_test, delong_test, mcnemar_test, not_tested
 from reports.results import Estimate, ModelScores
 from reports.wording import metric_in_sentence, p_words, signed
 
@@ -61,6 +61,11 @@ class Family:
     """What a row of the test is."""
     pairs: tuple[PairTest, ...]
     """One a pair of models."""
+
+    @property
+    def without_folds(self) -> bool:
+        """Whether this is a test over folds where there are none."""
+        return all(pair.outcome.reason == ONE_FOLD for pair in self.pairs)
 
     def to_json(self) -> dict[str, Any]:
         """Return the form used in ``metrics.json``."""

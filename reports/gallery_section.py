@@ -16,7 +16,7 @@ HOW = "`hamcv report RUN --gallery 12` draws them where images and weights are a
 
 _ABOUT_MAPS = (
     "Beside each picture Grad-CAM (Selvaraju et al., ICCV 2017), scaled to its own maximum: bright where the last maps "
-    "of a network speak for a class. Only networks that were trained without the fold of the image are asked."
+    "of a network speak for a class. Only networks that were trained without the {} of the image are asked."
 )
 
 
@@ -30,6 +30,8 @@ class _Names:
     """Classes in column order."""
     parts: tuple[str, ...]
     """Folds or parts by their number."""
+    part: str
+    """What one of them is called."""
 
 
 def gallery_section(study: Study, predictions: Predictions) -> Section:
@@ -62,7 +64,9 @@ def _blocks(study: Study, predictions: Predictions) -> tuple[Block, ...]:
         )
     parts = study.folder.folds.names
     word = "part" if study.holdout else "fold"
-    names = _Names(model=deployed, classes=predictions.classes, parts=tuple(f"{word} {part}" for part in parts))
+    names = _Names(
+        model=deployed, classes=predictions.classes, parts=tuple(f"{word} {part}" for part in parts), part=word
+    )
     return tuple(_shown(chosen, files, names))
 
 
@@ -100,19 +104,20 @@ def _same(chosen: TellingCases, files: GalleryFiles, classes: Sequence[str]) -> 
 
 def _shown(chosen: TellingCases, files: GalleryFiles, names: _Names) -> list[Block]:
     record = files.record
+    maps = _ABOUT_MAPS.format(names.part)
     blocks: list[Block] = [Paragraph(text=_introduction(chosen))]
     blocks += [Notice(text=f"{reason}.", level="note") for reason in record.unexplained.values()]
     if chosen.errors:
         caption = (
             f"The {plural(len(chosen.errors), 'wrong answer')} that {chosen.model} gave with the highest probability, "
-            f"one image a lesion. {_ABOUT_MAPS} The map is the mean of the networks’ for the class that was predicted."
+            f"one image a lesion. {maps} The map is the mean of the networks’ for the class that was predicted."
         )
         pairs = zip(chosen.errors, record.errors, strict=True)
         blocks.append(_gallery("confident-errors", caption, pairs, files, names))
     if chosen.disagreements:
         caption = (
             f"The {plural(len(chosen.disagreements), 'image')} that divide the networks most, by the mutual "
-            f"information between class and network, one image a lesion. {_ABOUT_MAPS} The maps are of the two "
+            f"information between class and network, one image a lesion. {maps} The maps are of the two "
             "networks that are farthest apart, each for the class that it finds most probable."
         )
         pairs = zip(chosen.disagreements, record.disagreements, strict=True)

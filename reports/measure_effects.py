@@ -13,7 +13,7 @@ from ensemble.decisions import RuleName
 from ensemble.predictions import Predictions
 from reports.best_combiner import best_combiner
 from reports.effect_sums import TableSet, decision_table, probability_table
-from reports.effects import CALIBRATION_METRICS, DECISION_METRICS, MEAN_COST, BeforeAfter, Effects
+from reports.effects import CALIBRATION_METRICS, DECISION_METRICS, MEAN_COST, BeforeAfter, Effects, RankedBy
 from reports.intervals import centred_interval, percentile_interval, resample_groups
 from reports.reliability import measure_reliability
 from reports.results import Estimate
@@ -29,6 +29,7 @@ def measure_effects(
     costs: FloatArray | None,
     resamples: int,
     generator: np.random.Generator,
+    ranked_by: RankedBy = "cross-fitted log_loss",
 ) -> Effects:
     """Compare probabilities with what they were made from, and decisions with each other.
 
@@ -46,6 +47,8 @@ def measure_effects(
         Lesion resamples behind every interval.
     generator : numpy.random.Generator
         Source of the resamples; in the state in which `reports.evaluation.evaluate` had it, they are the same.
+    ranked_by : str
+        What the log-loss of the ensembles is of.
 
     Returns
     -------
@@ -85,6 +88,7 @@ def measure_effects(
             {model: scores[f"after/{model}"].point["log_loss"] for model in after.kinds},
             {model: scores[f"after/{model}"].resampled["log_loss"] for model in after.kinds},
             after.kinds,
+            by=ranked_by,
         ),
     )
 

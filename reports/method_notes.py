@@ -130,6 +130,12 @@ _LEAKING = Paragraph(
 )
 
 
+_OVER_FOLDS = (
+    "; the t-test over folds allows for the images that folds share in training (Nadeau and Bengio, Mach. Learn. 52 "
+    "(2003) 239-281). Only this one has the variation of training in it, and with few folds it finds little"
+)
+
+
 def method_notes(
     resamples: str,
     training: TrainingSettings,
@@ -157,7 +163,7 @@ def method_notes(
     return (
         _LEAKING if leaks else division,
         *rest,
-        *score_notes(resamples),
+        *score_notes(resamples, over_folds=not holdout),
         Paragraph(
             title="Limits.",
             text="For research only. One data set, divided within itself: nothing here shows how the networks do "
@@ -167,14 +173,17 @@ def method_notes(
     )
 
 
-def score_notes(resamples: str) -> tuple[Paragraph, ...]:
+def score_notes(resamples: str, *, over_folds: bool) -> tuple[Paragraph, ...]:
     """Return the notes on scores and intervals, which hold wherever predictions come from.
 
     Parameters
     ----------
     resamples : str
         How many lesion resamples the intervals took, in words.
+    over_folds : bool
+        Whether models are compared over folds, too.
     """
+    units = "images, lesions or folds" if over_folds else "images or lesions"
     return (
         Paragraph(
             title="Intervals.",
@@ -185,12 +194,11 @@ def score_notes(resamples: str) -> tuple[Paragraph, ...]:
         ),
         Paragraph(
             title="Tests.",
-            text="All are two-sided, and paired on the same images, lesions or folds. The p-value of the bootstrap is "
+            text=f"All are two-sided, and paired on the same {units}. The p-value of the bootstrap is "
             "twice the share of resamples beyond zero. DeLong’s test per image takes lesions as clusters (Obuchowski, "
-            "Biometrics 53 (1997) 567-578); McNemar’s is the exact one, per lesion; the t-test over folds allows for "
-            "the images that folds share in training (Nadeau and Bengio, Mach. Learn. 52 (2003) 239-281). Only this "
-            "one has the variation of training in it, and with few folds it finds little. p-values are adjusted by "
-            "Holm’s method for the pairs of models of one test and metric; a difference is claimed below 0.05.",
+            "Biometrics 53 (1997) 567-578); McNemar’s is the exact one, per lesion"
+            f"{_OVER_FOLDS if over_folds else ', and none has the variation of training in it'}. p-values are adjusted "
+            "by Holm’s method for the pairs of models of one test and metric; a difference is claimed below 0.05.",
         ),
         Paragraph(
             title="Calibration.",

@@ -95,7 +95,7 @@ def build_origin_document(origin: Origin, evaluation: Evaluation, predictions: P
             title="Method and limits",
             blocks=(
                 *origin.method,
-                *method_notes.score_notes(count(origin.resamples)),
+                *method_notes.score_notes(count(origin.resamples), over_folds=len(set(predictions.folds.tolist())) > 1),
                 method_notes.glossary(),
             ),
         ),

@@ -12,6 +12,9 @@ from reports.delong import correlated_areas
 from reports.intervals import LEVEL, SAME_WITHIN
 from reports.results import Estimate
 
+ONE_FOLD = "the test needs at least two folds"
+"""Why nothing is tested over the folds of a hold-out or of predictions that were not divided."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PairedOutcome:
@@ -154,7 +157,7 @@ def corrected_t_test(differences: FloatArray, test_over_train: float) -> PairedO
     """
     k = len(differences)
     if k < 2:
-        return not_tested("the test needs at least two folds")
+        return not_tested(ONE_FOLD)
     if np.isnan(differences).any():
         return not_tested("undefined in a fold")
     mean = float(differences.mean())

@@ -64,7 +64,10 @@ def machine_table(folder: RunFolder) -> Table:
 def _seed(folder: RunFolder) -> str:
     seed = setting_text(folder.settings.get("seed", "not recorded"))
     # What chance decides in a training differs from job to job, and all of it follows from the one seed.
-    return f"{seed}; folds, each job (with its backbone and fold) and the resamples draw from generators made of it"
+    what = (
+        "the division, each job (by its backbone)" if folder.folds.holdout else "folds, each job (by backbone and fold)"
+    )
+    return f"{seed}; {what} and the resamples draw from generators made of it"
 
 
 def _side_by_side(folder: RunFolder) -> str:
@@ -98,7 +101,8 @@ def job_table(folder: RunFolder) -> Table:
     precisions = sorted({history.details.precision for history in folder.histories})
     return Table(
         name="jobs",
-        caption="One network for each backbone and fold that is held out: the images its weights were fitted on, those "
+        caption=f"One network for each backbone{'' if folder.folds.holdout else ' and fold that is held out'}: the "
+        "images its weights were fitted on, those "
         "that it was validated on after every epoch, and those held out. Number format of the training steps: "
         f"{', '.join(precisions)}. Memory: the largest of the process up to the end of the job.",
         columns=(Column(label="Backbone", numeric=False), *(Column(label=words) for words in JOB_COLUMNS)),

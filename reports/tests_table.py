@@ -12,12 +12,14 @@ from reports.wording import metric_label, number, p_text
 
 
 def table_of_tests(evaluation: Evaluation) -> Table:
-    """Return every test of a difference between two models, the bootstrap among them."""
+    """Return every test of a difference between two models that can be made, the bootstrap among them."""
+    families = [family for family in evaluation.tests if not family.without_folds]
+    over_folds = " t for that over folds," if any(family.unit == "fold" for family in families) else ""
     return Table(
         name="tests",
         caption="Tests of differences between models, two-sided and paired. Adjusted: by Holm’s method, for the pairs "
-        "of one test and metric; intervals are not. The statistic is z for DeLong’s test, t for that over folds, and "
-        "for McNemar’s the number of lesions that only the first model has right.",
+        f"of one test and metric; intervals are not. The statistic is z for DeLong’s test,{over_folds} and for "
+        "McNemar’s the number of lesions that only the first model has right.",
         columns=(
             Column(label="Test", numeric=False),
             Column(label="Metric", numeric=False),
@@ -32,7 +34,7 @@ def table_of_tests(evaluation: Evaluation) -> Table:
         ),
         rows=(
             *(_bootstrap_row(comparison) for comparison in evaluation.comparisons),
-            *(row for family in evaluation.tests for row in _family_rows(family)),
+            *(row for family in families for row in _family_rows(family)),
         ),
     )
 

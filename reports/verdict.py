@@ -9,7 +9,7 @@ from cv_folds.leakage import Leakage
 from ensemble.predictions import ModelKind, Predictions
 from reports.best_combiner import widened
 from reports.comparisons import best_model
-from reports.effects import BestCombiner
+from reports.effects import BestCombiner, in_words
 from reports.results import Comparison, Estimate, Evaluation
 from reports.run_folder import RunFolder
 from reports.summary import collapsed_models, lead_model
@@ -135,7 +135,7 @@ def _about_combiner(best: BestCombiner, evaluation: Evaluation) -> str:
     assert loss is not None
     name = "Plain soft voting" if best.model == PLAIN else f"Of the ensembles, {best.model}"
     other = "plain soft voting" if best.against == PLAIN else f"{best.against}, the next best"
-    has = f"{name} has the lowest cross-fitted log-loss ({number(loss, 4)})"
+    has = f"{name} has the lowest {in_words(best.by)} ({number(loss, 4)})"
     return f"{has}{_judged(best.evidence, best.difference, other, digits=4, allowance=widened(best.comparisons))}."
 
 

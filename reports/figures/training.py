@@ -16,7 +16,7 @@ from reports.run_folder import JobHistory
 from reports.wording import listing
 
 
-def training_figure(histories: Sequence[JobHistory], look: ModelLook) -> Figure:
+def training_figure(histories: Sequence[JobHistory], look: ModelLook, *, holdout: bool = False) -> Figure:
     """Draw loss and validation balanced accuracy by epoch.
 
     Parameters
@@ -25,8 +25,11 @@ def training_figure(histories: Sequence[JobHistory], look: ModelLook) -> Figure:
         The finished jobs of one backbone, at least one.
     look : ModelLook
         How the backbone is drawn.
+    holdout : bool
+        Whether there was one fixed division.
     """
     backbone = histories[0].backbone
+    validation = "validation part" if holdout else "inner validation"
 
     def paint(canvas: Canvas) -> None:
         loss, accuracy = canvas.add_subplot(1, 2, 1), canvas.add_subplot(1, 2, 2)
@@ -35,22 +38,25 @@ def training_figure(histories: Sequence[JobHistory], look: ModelLook) -> Figure:
             _fold_line(loss, job, job.validation_loss, look)
             _fold_line(accuracy, job, job.validation_balanced_accuracy, look)
         loss.plot([], [], color=MUTED, linewidth=0.8, linestyle=(0, (3, 1.5)), label="training")
-        loss.plot([], [], color=look.colour, linewidth=0.9, label="inner validation")
+        loss.plot([], [], color=look.colour, linewidth=0.9, label=validation)
         loss.plot([], [], color=look.colour, marker="o", markersize=4, linestyle="", label="kept epoch")
         loss.legend(loc="best")
         loss.set_title("loss")
-        accuracy.set_title("balanced accuracy, inner validation")
+        accuracy.set_title(f"balanced accuracy, {validation}")
         for axes in (loss, accuracy):
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
             axes.margins(x=0.03)
             axes.grid(visible=True, axis="y")
 
-    chosen = [f"fold {job.fold}: {job.details.best_epoch} of {job.details.epochs_run}" for job in histories]
+    chosen = [
+        f"{'' if holdout else f'fold {job.fold}: '}{job.details.best_epoch} of {job.details.epochs_run}"
+        for job in histories
+    ]
     return Figure(
         name=file_name("training", backbone),
-        caption=f"Training of {backbone}: a line a fold. The dot marks the epoch whose weights were kept; the "
-        "held-out fold had no say in that.",
+        caption=f"Training of {backbone}{'' if holdout else ': a line a fold'}. The dot marks the epoch whose weights "
+        f"were kept; the {'test part' if holdout else 'held-out fold'} had no say in that.",
         alt=f"Training curves of {backbone}. Kept epoch: {listing(chosen)}.",
         svg=render(paint, height=2.1),
     )

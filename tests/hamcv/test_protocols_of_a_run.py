@@ -107,6 +107,21 @@ def test_a_holdout_scores_the_test_part_once(holdout: Path, small_data: Path) ->
     assert told.distance is not None
 
 
+def test_the_report_of_a_holdout_does_not_speak_of_folds_that_were_never_made(holdout: Path) -> None:
+    page = (holdout / "report.html").read_text()
+    for words in ("over folds", "cross-fitted", "a line a fold", "held-out fold", "fold that is held out"):
+        assert words not in page, words
+    for words in ("all folds", "without the fold", "backbone and fold"):
+        assert words not in page, words
+    content = json.loads((holdout / "metrics.json").read_text())
+    assert content["best"]["by"] == "log_loss on the test part"
+    assert content["best"]["sentence"].count("log-loss on the test part") == 1
+    # There they stay, with their reason.
+    over_folds = [family for family in content["tests"] if family["unit"] == "fold"]
+    assert over_folds
+    assert all(pair["p"] is None for family in over_folds for pair in family["pairs"])
+
+
 def test_repetitions_lie_beside_the_first_and_give_the_spread(repeated: Path) -> None:
     first, second = table(repeated / "folds.csv"), table(repeated / "repeats" / "1" / "folds.csv")
     assert first["image_id"].tolist() == second["image_id"].tolist()

@@ -175,13 +175,23 @@ def test_the_best_ensemble_and_what_it_is_compared_with(
     base = RESAMPLED["soft_vote"]
     resampled = {"resnet18": base, "soft_vote": base, "greedy": base, "stack": base + (shift or 0) + noise}
     kinds = {model: KINDS[model] for model in losses}
-    found = best_combiner(losses, resampled, kinds)  # type: ignore[arg-type]
+    found = best_combiner(losses, resampled, kinds, by="cross-fitted log_loss")  # type: ignore[arg-type]
     assert found is not None
     assert (found.against, found.evidence) == (against, evidence)
     assert words in found.sentence
     ensembles = {model: loss for model, loss in losses.items() if KINDS[model] == "ensemble"}
     assert found.model == min(ensembles, key=lambda model: ensembles[model])
     assert found.to_json()["by"] == "cross-fitted log_loss"
+
+
+@pytest.mark.parametrize("by", ["cross-fitted log_loss", "log_loss on the test part"])
+@pytest.mark.parametrize("losses", [{"soft_vote": 0.6, "stack": 0.5}, {"soft_vote": 0.6}])
+def test_what_the_ensembles_are_ranked_by_is_said_as_it_is(by: Any, losses: dict[str, float]) -> None:
+    resampled = dict.fromkeys(losses, RESAMPLED["soft_vote"])
+    found = best_combiner(losses, resampled, dict.fromkeys(losses, "ensemble"), by=by)
+    assert found is not None
+    assert found.to_json()["by"] == by
+    assert by.replace("_", "-") in found.sentence
 
 
 def test_the_best_of_many_alike_ensembles_is_not_called_better() -> None:
@@ -195,18 +205,23 @@ def test_the_best_of_many_alike_ensembles_is_not_called_better() -> None:
         offsets = generator.normal(0, 0.01, len(names))
         losses = {name: 0.5 + offset for name, offset in zip(names, offsets, strict=True)}
         resampled = {name: loss + generator.normal(0, 0.01, 1000) for name, loss in losses.items()}
-        found = best_combiner(losses, resampled, kinds)
+        found = best_combiner(losses, resampled, kinds, by="cross-fitted log_loss")
         assert found is not None
         assert found.comparisons == 6
         claimed[found.evidence] += 1
         own = np.quantile(resampled[found.model] - resampled[str(found.against)], [0.025, 0.975])
         alone += not own[0] <= 0 <= own[1]
     assert claimed["difference"] / 400 < 0.05 < alone / 400
-    assert best_combiner({"stack": 0.5, "greedy": 0.6, "stack_trees": 0.7}, resampled, kinds).comparisons == 3  # type: ignore[union-attr]
+    assert (
+        best_combiner(
+            {"stack": 0.5, "greedy": 0.6, "stack_trees": 0.7}, resampled, kinds, by="cross-fitted log_loss"
+        ).comparisons
+        == 3
+    )  # type: ignore[union-attr]
 
 
 def test_without_ensembles_there_is_no_best_one() -> None:
-    assert best_combiner({"resnet18": 0.5}, RESAMPLED, {"resnet18": "backbone"}) is None
+    assert best_combiner({"resnet18": 0.5}, RESAMPLED, {"resnet18": "backbone"}, by="cross-fitted log_loss") is None
 
 
 def test_the_pages_show_every_model_before_and_after_and_under_every_rule() -> None:

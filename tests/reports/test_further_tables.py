@@ -20,12 +20,12 @@ def evaluation() -> Evaluation:
     return evaluated(ReportSettings(resamples=100, malignant=("class-0",)))
 
 
-def evaluated(settings: ReportSettings) -> Evaluation:
+def evaluated(settings: ReportSettings, *, n_folds: int = 3) -> Evaluation:
     generator = np.random.default_rng(0)
     labels = np.repeat(random_labels(120, 3, generator), 2)
     groups = np.repeat(np.arange(120), 2)
     models = {model: random_probabilities(labels, 3, generator) for model in ("resnet50", "soft_vote", "stack")}
-    predictions = as_predictions(labels, models, groups=groups, folds=groups % 3)
+    predictions = as_predictions(labels, models, groups=groups, folds=groups % n_folds)
     return evaluate(predictions, demo=False, settings=settings, generator=generator)
 
 
@@ -76,6 +76,14 @@ def test_without_malignant_classes_the_reason_is_in_a_footnote() -> None:
 
 def test_nothing_is_shown_of_what_was_not_computed(evaluation: Evaluation) -> None:
     assert score_sections.further(replace(evaluation, levels=None)).blocks == ()
+
+
+def test_without_two_folds_no_test_over_folds_is_shown() -> None:
+    whole = evaluated(ReportSettings(resamples=100), n_folds=1)
+    assert {family.unit for family in whole.tests} == {"image", "lesion", "fold"}
+    table = table_of_tests(whole)
+    assert {row[2].text for row in table.rows} == {"image", "lesion"}
+    assert "fold" not in table.caption
 
 
 def test_the_tests_are_all_there(evaluation: Evaluation) -> None:

@@ -44,6 +44,7 @@ def with_best(evaluation: Evaluation, **fields: Any) -> Evaluation:
         "comparisons": 1,
         "evidence": "no evidence of a difference",
         "sentence": "",
+        "by": "cross-fitted log_loss",
     }
     return replace(evaluation, effects=Effects(calibration={}, decisions={}, best=BestCombiner(**best | fields)))
 
@@ -232,3 +233,6 @@ def test_a_hold_out_is_called_one(run: Any) -> None:
     part = replace(folder.folds, folds=np.minimum(folder.folds.folds, 2), n_folds=3, holdout=True)
     said = judged(run, folder=replace(folder, folds=part)).measured
     assert said.startswith("On the test part of one division by lesion on HAM10000 (")
+    best = with_best(run.evaluation, by="log_loss on the test part")
+    combining = judged(run, best, folder=replace(folder, folds=part)).combining
+    assert combining.startswith("Of the ensembles, stack has the lowest log-loss on the test part (")
