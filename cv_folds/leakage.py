@@ -185,10 +185,8 @@ def audit_folds(
     return Audit(
         allowed_leakage=measure_leakage(folds.groups, folds.folds),
         checks=(
-            _no_group_in_two_folds("L001", f"Is any lesion in two {where}s?", folds.lesion_ids, folds.folds),
-            _no_group_in_two_folds(
-                "L002", f"Is any group of merged lesions in two {where}s?", folds.groups, folds.folds
-            ),
+            _no_group_in_two("L001", where, "lesion", folds.lesion_ids, folds.folds),
+            _no_group_in_two("L002", where, "group of merged lesions", folds.groups, folds.folds),
             AuditCheck(
                 code="L003",
                 title="Is every image in exactly one part?"
@@ -226,14 +224,14 @@ def measure_leakage(groups: StrArray, folds: IntArray) -> Leakage | None:
     )
 
 
-def _no_group_in_two_folds(code: str, title: str, groups: StrArray, folds: IntArray) -> AuditCheck:
+def _no_group_in_two(code: str, where: str, what: str, groups: StrArray, folds: IntArray) -> AuditCheck:
     torn = torn_groups(groups, folds)
     return AuditCheck(
         code=code,
-        title=title,
+        title=f"Is any {what} in two {where}s?",
         severity="error",
         status="failed" if torn else "passed",
-        detail=f"{len(torn)} of {len(set(groups.tolist()))} stand in more than one fold",
+        detail=f"{len(torn)} of {len(set(groups.tolist()))} stand in more than one {where}",
     )
 
 
