@@ -83,6 +83,16 @@ def open_run_folder(folder: Path, config: RunConfig, *, overwrite: bool) -> Iter
 
 
 @contextmanager
+def look_into_run_folder(folder: Path, config: RunConfig, *, overwrite: bool) -> Iterator[None]:
+    """Refuse what `open_run_folder` refuses, write nothing, and keep other processes from changing what is there."""
+    _refuse_foreign(folder)
+    with keep_unchanged(folder):
+        if not overwrite and (folder / CONFIG_FILE).is_file():
+            _refuse_other_settings(folder, config)
+        yield
+
+
+@contextmanager
 def hold(folder: Path, *, mend: str = "wait for it or choose another --out") -> Iterator[None]:
     """Keep other processes from writing to a run folder; `RunFolderBusyError`, ending in `mend`, when one does."""
     path = folder / LOCK_FILE

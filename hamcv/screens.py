@@ -20,15 +20,16 @@ from hamcv.run_config import RunConfig
 from hamcv.sources import DEMO_BANNER
 from reports.results import Estimate, Evaluation
 from reports.summary import leakage_warning
+from reports.wording import plural
 
 if TYPE_CHECKING:
     # Some need torch, and most screens are shown without.
     from cv_folds.scheduling.engine import Engine
+    from hamcv.dry_run import Plan
     from hamcv.exporting import Exported
     from hamcv.fetching import FetchedSet
     from hamcv.health import Finding
     from hamcv.job import Prepared
-    from hamcv.preflight import Preflight
 
 LEADERBOARD = {"macro_f1": "macro F1", "balanced_accuracy": "balanced accuracy", "macro_auc": "macro AUC"}
 """Three metrics with their intervals fit into 80 columns; the reports have all."""
@@ -132,8 +133,9 @@ def show_folds(folds: Folds, console: Console) -> None:
     console.print(table)
 
 
-def show_plan(config: RunConfig, found: Preflight, engine: Engine, console: Console) -> None:
+def show_plan(config: RunConfig, plan: Plan, engine: Engine, console: Console) -> None:
     """Print what a run would do."""
+    found = plan.found
     dataset = found.dataset
     if dataset.demo:
         show_demo_banner(console)
@@ -153,7 +155,16 @@ def show_plan(config: RunConfig, found: Preflight, engine: Engine, console: Cons
     where = f" on {engine.place}" if engine.place else ""
     console.print(f"device: {engine.device}, {engine.side_by_side} jobs side by side{where}", highlight=False)
     console.print(config.to_toml(), markup=False, highlight=False)
+    console.print(_beginning(plan), markup=False, highlight=False, soft_wrap=True)
+    show_notes(plan.anew, console)
     console.print("Nothing was trained or written.", highlight=False)
+
+
+def _beginning(plan: Plan) -> str:
+    if plan.finished is not None:
+        return f"{plan.folder}: resumes a run, {plan.finished} of {plan.trainings} trainings are finished"
+    replaced = "; --overwrite removes the one that is there" if plan.replaces else ""
+    return f"{plan.folder}: a new run, {plural(plan.trainings, 'training')}{replaced}"
 
 
 def show_prepared(prepared: Prepared, console: Console) -> None:

@@ -93,7 +93,7 @@ def run_command(
         bool, typer.Option("--tensorboard", help="Write TensorBoard event files into the job folders.")
     ] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="End at the first failed job.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, show the plan, write no run.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, show what would be done, write no run.")] = False,
     prepare_only: Annotated[
         bool, typer.Option("--prepare", help="Check everything and make the run folder for `hamcv job`; train nothing.")
     ] = False,
@@ -132,15 +132,15 @@ def run_command(
         },
         assignments or [],
     )
+    folder = out if out is not None else Path("runs", f"{Path(config.data).name}-{config.recipe}")
     # Here and not above: they need torch, whose import takes seconds that no other command should wait for.
     if dry_run:
-        from hamcv.preflight import preflight
+        from hamcv.dry_run import plan_run
         from hamcv.training import choose_engine
 
         with choose_engine(config, backend=backend, address=address, jobs=jobs) as engine:
-            show_plan(config, preflight(config, download=False), engine, Console())
+            show_plan(config, plan_run(config, folder, engine, overwrite=overwrite), engine, Console())
         return
-    folder = out if out is not None else Path("runs", f"{Path(config.data).name}-{config.recipe}")
     if prepare_only:
         from hamcv.job import prepare
 
