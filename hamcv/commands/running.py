@@ -93,7 +93,9 @@ def run_command(
         bool, typer.Option("--tensorboard", help="Write TensorBoard event files into the job folders.")
     ] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="End at the first failed job.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, show what would be done, write no run.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, show what would be done, write no run.")
+    ] = False,
     prepare_only: Annotated[
         bool, typer.Option("--prepare", help="Check everything and make the run folder for `hamcv job`; train nothing.")
     ] = False,
