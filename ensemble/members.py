@@ -80,7 +80,8 @@ class Members:
         views : Views
             What the networks see of each.
         """
-        with torch.inference_mode():
+        # Turning an image has a matrix product in it, which a GPU would round as the application around allows.
+        with torch.inference_mode(), exact_float32(self.device):
             moved = pixels.to(self.device)
             return Prepared(
                 views={

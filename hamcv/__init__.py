@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from hamcv.packages import refuse_strangers
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
 
     from ensemble import EnsemblePredictor
 
-__version__ = version("hamcv")
+__version__ = "0.1.0"
 __all__ = ["EnsemblePredictor", "__version__", "load_predictor"]
 
 refuse_strangers()

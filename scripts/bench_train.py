@@ -71,17 +71,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="hamcv-bench-") as scratch:
         data = options.data or generate(Path(scratch), n_images=sizes.n_images)
         images = prepare(data, Path(scratch), image_size=sizes.image_size, n_images=sizes.n_images, workers=cores)
-        done = {part: _measure(part, sizes, images, device, cores) for part in PARTS if part in options.parts}
-    rows = [row for measured in done.values() for row in measured.rows]
-    if device.type == "cpu":
-        rows += _not_measured([part for part in options.parts if part in ("training", "limits")], found)
+        done: dict[str, Measured] = {}
+        for part in [name for name in PARTS if name in options.parts]:
+            done[part] = _measure(part, sizes, images, device, cores)
+            rows = [row for measured in done.values() for row in measured.rows]
+            if device.type == "cpu":
+                rows += _not_measured([name for name in options.parts if name in ("training", "limits")], found)
+            # After each part: a benchmark that is cut off leaves what it has.
+            if options.json is not None:
+                write_json(options.json, _content(sizes, images, device, cores, options, rows, done))
     show(
         rows,
         f"{device_name(str(device))}, {cores} CPU threads, {sizes.image_size} px, batch {sizes.batch_size}",
         console,
     )
-    if options.json is not None:
-        write_json(options.json, _content(sizes, images, device, cores, options, rows, done))
 
 
 def _parser() -> argparse.ArgumentParser:

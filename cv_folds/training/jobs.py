@@ -94,7 +94,8 @@ def _with_less_memory(spec: JobSpec, device: torch.device, checkpoints: Checkpoi
             streamed = give_back(spec.pixels, device)
             if not streamed and micro_batch < 4:
                 raise JobFailedError(
-                    f"the memory of {spec.device} is too small even for {micro_batch} images at a time; "
+                    f"the memory of {spec.device} is too small even for {micro_batch} images at a time "
+                    f"({str(error).splitlines()[0]}); "
                     "give a smaller --image-size or another backbone, or end other programs that use it"
                 ) from error
         # Out of the handler: the exception kept the tensors of the failed step alive.

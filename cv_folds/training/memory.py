@@ -15,6 +15,8 @@ FEWEST_AT_A_TIME = 8
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 _LARGEST = 2**31 - 1
+# cuDNN tries one way of a convolution after another; when none gets its workspace, it says that there is no way.
+_LACKING = ("CUDA error: out of memory", "STATUS_ALLOC_FAILED", "unable to find an engine to execute")
 
 
 def images_at_a_time(batch_size: int, image_size: int, device: str) -> int:
@@ -45,7 +47,7 @@ def out_of_memory(error: RuntimeError) -> bool:
     """Tell whether a GPU's memory ran out: in torch's own allocator, in a library, or by another program's doing."""
     if isinstance(error, torch.OutOfMemoryError):
         return True
-    return any(words in str(error) for words in ("CUDA error: out of memory", "STATUS_ALLOC_FAILED"))
+    return any(words in str(error) for words in _LACKING)
 
 
 def keep_freed_memory() -> None:

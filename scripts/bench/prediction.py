@@ -187,6 +187,9 @@ def _same_passes(members: Members, images: torch.Tensor) -> int:
         waiting = [pool.submit(passes, part, batch) for batch in batches for part in parts]
         for one in waiting:
             one.result()
+    if images.is_cuda:
+        # The results are those of starting the kernels.
+        torch.cuda.synchronize(images.device)
     return len(images)
 
 

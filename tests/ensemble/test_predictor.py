@@ -5,6 +5,7 @@ import shutil
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ import ensemble
 import ensemble.inputs
 import ensemble.members
 import ensemble.passes
+import ensemble.views
 from cv_folds.errors import DataError, UsageError
 from cv_folds.images import to_pixels
 from cv_folds.training.pixels import IMAGENET, normalise
@@ -418,6 +420,40 @@ def test_public_names_are_found_lazily():
         assert getattr(ensemble, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = ensemble.nothing
+
+
+def test_views_are_made_where_a_gpu_may_not_round(bundle, monkeypatch):
+    exact = []
+
+    @contextmanager
+    def noted(device):
+        exact.append(device)
+        yield
+        exact.pop()
+
+    def watched(pixels, angle):
+        assert exact
+        turned.append(angle)
+        return pixels.float()
+
+    turned: list[float] = []
+    monkeypatch.setattr(ensemble.members, "exact_float32", noted)
+    monkeypatch.setattr(ensemble.views, "_spun", watched)
+    EnsemblePredictor.load(bundle, device="cpu", spins=2).predict_proba(random_images(0, 1))
+    assert len(turned) == 2
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_turned_images_are_not_rounded_where_the_application_rounds(bundle):
+    images = random_images(9, 8)
+    expected = EnsemblePredictor.load(bundle, device="cpu", spins=3).predict_proba(images)
+    torch.set_float32_matmul_precision("high")
+    try:
+        rows = EnsemblePredictor.load(bundle, device="cuda", spins=3).predict_proba(images)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    np.testing.assert_allclose(rows, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.gpu

@@ -77,6 +77,26 @@ def test_every_turn_of_every_case_is_kept_in_alternation(measured: dict[str, Any
     assert {"python", "torch", "torchvision"} <= measured["versions"].keys()
 
 
+def test_what_was_measured_is_kept_when_a_later_part_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import bench_train
+    from bench import parts
+    from bench.rows import Row
+
+    def cut_off(*_: object) -> object:
+        raise KeyboardInterrupt
+
+    row = Row(part="input", title="x", device="cpu", backbone=None, ratio=3.5)
+    monkeypatch.setattr(parts, "inputs", lambda *_: parts.Measured(rows=[row], rounds=[]))
+    monkeypatch.setattr(parts, "steps", cut_off)
+    target = tmp_path / "bench.json"
+    with pytest.raises(KeyboardInterrupt):
+        bench_train.main(["--quick", "--device", "cpu", "--parts", "input,step", "--json", str(target)])
+    assert [found["ratio"] for found in json.loads(target.read_text())["rows"]] == [3.5]
+
+
 def test_an_unknown_part_is_refused() -> None:
     done = bench("--parts", "training,guesses")
     assert done.returncode == 2

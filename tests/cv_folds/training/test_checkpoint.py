@@ -386,6 +386,7 @@ def test_too_little_memory_halves_the_micro_batch_and_changes_nothing(tmp_path, 
         torch.OutOfMemoryError("as if"),
         RuntimeError("CUDA error: out of memory"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("GET was unable to find an engine to execute this computation"),
     ],
 )
 def test_images_on_the_device_make_room_before_a_step_is_halved(error, tmp_path, monkeypatch):

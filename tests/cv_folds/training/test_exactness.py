@@ -37,6 +37,7 @@ def rounding(request):
     BACKENDS.cudnn.benchmark = True
     yield switches()
     BACKENDS.cudnn.benchmark = False
+    torch.set_float32_matmul_precision("highest")
     BACKENDS.fp32_precision = BACKENDS.cudnn.fp32_precision = "none"
     for each, value in zip(ROUNDING, before, strict=True):
         each.fp32_precision = value
