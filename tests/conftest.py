@@ -22,6 +22,17 @@ os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the tests two cores, whatever the machine has: a job's threads, and with them its last bits, follow them."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if not hasattr(os, "sched_setaffinity") or (worker is None and config.getoption("numprocesses", None)):
+        # The one who starts the workers counts all cores for it.
+        return
+    cores = sorted(os.sched_getaffinity(0))
+    first = 2 * int((worker or "gw0").removeprefix("gw"))
+    os.sched_setaffinity(0, {cores[number % len(cores)] for number in (first, first + 1)})
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _scratch() -> Iterator[None]:
     yield
@@ -42,18 +53,20 @@ def cluster(kind: str, *arguments: str) -> Iterator[str]:
     script = Path(__file__).with_name("clusters") / f"{kind}_cluster.py"
     # The workers must find the specs of the tests, which come to them by reference.
     path = os.pathsep.join([str(Path(__file__).with_name("cv_folds")), *sys.path])
+    # Joining a cluster sets it, for those that do not answer; a cluster that starts may take longer.
+    inherited = {name: value for name, value in os.environ.items() if name != "RAY_gcs_server_port_wait_time_s"}
     with subprocess.Popen(
         [sys.executable, str(script), *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": path},
+        env=inherited | {"PYTHONPATH": path, "RAY_memory_monitor_refresh_ms": "0"},
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         yield process.stdout.readline().strip()
         process.stdin.close()
-        process.wait(timeout=60)
+        process.wait(timeout=300)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 
 import pytest
@@ -26,10 +27,11 @@ def refusal(name: str, chosen: EngineOptions) -> str:
 
 
 @pytest.fixture
-def closed_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+def closed_port() -> Iterator[int]:
+    # Bound all the while, so that nobody else takes it; nobody listens.
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        yield int(holder.getsockname()[1])
 
 
 def test_a_gpu_that_no_dask_worker_offers_is_missed_before_submitting(dask_address):
@@ -128,7 +130,7 @@ def test_the_cpus_of_a_job_are_there_on_every_node(nodes, device, expected):
 
 
 def test_a_dask_scheduler_that_goes_away_ends_the_run_in_one_line(start_cluster, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(dask_engine, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(dask_engine, "CONNECT_SECONDS", 10)
     spec = job_spec(tmp_path)
     spec.run.mkdir()
     with ExitStack() as stack:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,9 +125,12 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
 
 
 def children(pid: int) -> list[int]:
-    # Each thread has children of its own.
-    lists = [task.read_text() for task in Path("/proc", str(pid), "task").glob("*/children")]
-    return [int(child) for text in lists for child in text.split()]
+    found = []
+    # Each thread has children of its own, and may end while it is looked at.
+    for task in Path("/proc", str(pid), "task").glob("*/children"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found += [int(child) for child in task.read_text().split()]
+    return found
 
 
 def command(pid: int) -> str:
@@ -137,7 +141,7 @@ def command(pid: int) -> str:
         return ""
 
 
-def wait_for(happened: Callable[[], bool], seconds: float = 120) -> None:
+def wait_for(happened: Callable[[], bool], seconds: float = 300) -> None:
     end = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < end, "waited in vain"

@@ -148,7 +148,12 @@ def test_no_more_batches_are_gathered_ahead_than_there_are_buffers(file, monkeyp
     monkeypatch.setattr(store._Slot, "gather", counting)
     batches = StreamedPixels(file, CPU).batches(rows([3] * 20))
     next(batches)
-    time.sleep(0.02)
+    end = time.monotonic() + 60
+    while gathered < store._BATCHES_AHEAD:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    # Whoever would gather more has the time to.
+    time.sleep(0.05)
     assert gathered == store._BATCHES_AHEAD
     batches.close()  # type: ignore[attr-defined]
 

@@ -374,7 +374,7 @@ def test_a_transfer_that_falls_silent_is_broken_off(transfer: Transfer) -> None:
         silent(handler, content)
 
     transfer.dataverse.next_faults[transfer.path].append(stop_midway)
-    transfer.run(patience=replace(transfer.patience, timeout=0.3))
+    transfer.run(patience=replace(transfer.patience, timeout=2))
     assert transfer.arrived()
     assert transfer.ranges == [None, "bytes=1000-"]
 
