@@ -62,6 +62,19 @@ def test_the_list_and_the_text_of_a_recipe(recipe: Recipe, hamcv: Callable[..., 
     assert hamcv("recipes", "show", recipe.name).out.strip() == recipe.text.strip()
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("default", 5e-4), ("strong", 5e-4), ("long-early-stop", 5e-4), ("finetune", 1e-3), ("quick", 1e-3),
+        ("weighted-sampler", 1e-3), ("oversampled-pair", 1e-3),
+    ],
+)  # fmt: skip
+def test_the_peak_from_pretrained_weights_is_the_documented_one(name: str, expected: float) -> None:
+    """Those of published systems are theirs, whatever `default` is tuned to."""
+    (phase,) = resolve(name, {"data": "demo"}).training.phases_of(from_scratch=False)
+    assert phase.learning_rate == expected
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A demo set with enough lesions of a single image for a validation and a test part of them alone."""
