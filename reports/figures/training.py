@@ -34,7 +34,9 @@ def training_figure(histories: Sequence[JobHistory], look: ModelLook, *, holdout
     def paint(canvas: Canvas) -> None:
         loss, accuracy = canvas.add_subplot(1, 2, 1), canvas.add_subplot(1, 2, 2)
         for job in histories:
-            loss.plot(job.epochs, job.train_loss, color=MUTED, linewidth=0.8, linestyle=(0, (3, 1.5)))
+            # A line of one point is none.
+            point = "." if len(job.epochs) == 1 else ""
+            loss.plot(job.epochs, job.train_loss, color=MUTED, linewidth=0.8, linestyle=(0, (3, 1.5)), marker=point)
             _fold_line(loss, job, job.validation_loss, look)
             _fold_line(accuracy, job, job.validation_balanced_accuracy, look)
         loss.plot([], [], color=MUTED, linewidth=0.8, linestyle=(0, (3, 1.5)), label="training")

@@ -66,6 +66,25 @@ def test_the_same_input_gives_the_same_bytes_and_leaves_settings_alone(run: Any,
     assert dict(matplotlib.rcParams) == before
 
 
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_the_training_loss_of_one_epoch_is_seen_too(run: Any, epochs: int) -> None:
+    folder = read_run_folder(run.path, run.evaluation.classes)
+    look = model_looks(run.predictions.kinds)[folder.histories[0].backbone]
+    job = folder.histories[0]
+    short = replace(
+        job,
+        epochs=job.epochs[:epochs],
+        # Then the axes, whose ticks are marks as well, are the same with it and without.
+        train_loss=job.validation_loss[:epochs],
+        validation_loss=job.validation_loss[:epochs],
+        validation_balanced_accuracy=job.validation_balanced_accuracy[:epochs],
+        details=job.details.model_copy(update={"best_epoch": 1}),
+    )
+    absent = replace(short, train_loss=np.full(epochs, np.nan))
+    marks, without = (training_figure([each], look).svg.count("<use ") for each in (short, absent))
+    assert marks - without == (1 if epochs == 1 else 0)
+
+
 def test_a_users_matplotlib_settings_change_nothing(run: Any, figures: list[Figure]) -> None:
     with matplotlib.rc_context({"font.size": 20, "lines.linewidth": 5, "axes.grid": True}):
         looks = model_looks(run.predictions.kinds)
