@@ -49,7 +49,7 @@ def show_comparison(comparison: RunComparison, console: Console) -> None:
     for found in comparison.comparisons:
         console.print(found.sentence, markup=False, highlight=False, soft_wrap=True)
     for family in comparison.tests:
-        for pair in family.pairs:
+        for pair in family.pairs if not family.without_folds else ():
             console.print(pair.sentence, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -1,4 +1,8 @@
-"""What `hamcv run` would do: all its checks but those that write."""
+"""What `hamcv run` would do: its checks, but for those that write.
+
+What is left out: images are read where near-duplicates are looked for, and not decoded for training; workers of a
+cluster are counted, and not asked what they see of the file systems.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from hamcv.arms import jobs_of
 from hamcv.job import images_learned_from, refuse_changed_folds, refuse_changed_images
 from hamcv.preflight import Preflight, preflight
 from hamcv.run_config import RunConfig
-from hamcv.run_folder import CONFIG_FILE, done_anew, look_into_run_folder
+from hamcv.run_folder import CONFIG_FILE, done_anew, refuse_run_folder
 from hamcv.training import job_spec, refuse_other_jobs
 
 
@@ -34,7 +38,7 @@ class Plan:
 
 
 def plan_run(config: RunConfig, folder: Path, engine: Engine, *, overwrite: bool) -> Plan:
-    """Check what `hamcv.run.run` checks, and write nothing.
+    """Check what `hamcv.run.run` checks before it trains, but for what the head of this module names; write nothing.
 
     Parameters
     ----------
@@ -50,29 +54,29 @@ def plan_run(config: RunConfig, folder: Path, engine: Engine, *, overwrite: bool
     Raises
     ------
     UsageError, DataError, RunFolderBusyError
-        As the run would.
+        As the run would for the same reason.
     """
-    with look_into_run_folder(folder, config, overwrite=overwrite):
-        found = preflight(config, download=False)
-        jobs = jobs_of(config)
-        there = (folder / CONFIG_FILE).is_file()
-        if overwrite or not there:
-            return Plan(
-                found=found, folder=folder, trainings=len(jobs), finished=None, replaces=there and overwrite, anew=()
-            )
-        refuse_changed_folds(folder, config, found)
-        # Where the decoded images lie, and on what a job runs, is no part of what its result is made of.
-        specs = [
-            job_spec(config, job, run=folder, found=found, pixels=folder, device=engine.device, threads=engine.threads)
-            for job in jobs
-        ]
-        refuse_other_jobs(specs, folder)
-        refuse_changed_images(folder, images_learned_from(found))
+    refuse_run_folder(folder, config, overwrite=overwrite)
+    found = preflight(config, download=False)
+    jobs = jobs_of(config)
+    there = (folder / CONFIG_FILE).is_file()
+    if overwrite or not there:
         return Plan(
-            found=found,
-            folder=folder,
-            trainings=len(jobs),
-            finished=sum(finished(spec) is not None for spec in specs),
-            replaces=False,
-            anew=tuple(done_anew(folder, config)),
+            found=found, folder=folder, trainings=len(jobs), finished=None, replaces=there and overwrite, anew=()
         )
+    refuse_changed_folds(folder, config, found)
+    # Where the decoded images lie, and on what a job runs, is no part of what its result is made of.
+    specs = [
+        job_spec(config, job, run=folder, found=found, pixels=folder, device=engine.device, threads=engine.threads)
+        for job in jobs
+    ]
+    refuse_other_jobs(specs, folder)
+    refuse_changed_images(folder, images_learned_from(found))
+    return Plan(
+        found=found,
+        folder=folder,
+        trainings=len(jobs),
+        finished=sum(finished(spec) is not None for spec in specs),
+        replaces=False,
+        anew=tuple(done_anew(folder, config)),
+    )

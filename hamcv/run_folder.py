@@ -82,14 +82,26 @@ def open_run_folder(folder: Path, config: RunConfig, *, overwrite: bool) -> Iter
                     path.rmdir()
 
 
-@contextmanager
-def look_into_run_folder(folder: Path, config: RunConfig, *, overwrite: bool) -> Iterator[None]:
-    """Refuse what `open_run_folder` refuses, write nothing, and keep other processes from changing what is there."""
+def refuse_run_folder(folder: Path, config: RunConfig, *, overwrite: bool) -> None:
+    """Raise what `open_run_folder` would raise for the same arguments; write nothing, and hold nobody up.
+
+    Parameters
+    ----------
+    folder, config, overwrite
+        As there.
+
+    Raises
+    ------
+    RunFolderBusyError, UsageError
+    """
     _refuse_foreign(folder)
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        words = "may not be written to" if there.is_dir() else "is a file"
+        raise UsageError(f"--out {folder}: cannot be used ({there} {words}); name another folder")
     with keep_unchanged(folder):
         if not overwrite and (folder / CONFIG_FILE).is_file():
             _refuse_other_settings(folder, config)
-        yield
 
 
 @contextmanager

@@ -162,7 +162,7 @@ def show_plan(config: RunConfig, plan: Plan, engine: Engine, console: Console) -
 
 def _beginning(plan: Plan) -> str:
     if plan.finished is not None:
-        return f"{plan.folder}: resumes a run, {plan.finished} of {plan.trainings} trainings are finished"
+        return f"{plan.folder}: resumes a run, {plan.finished} of {plural(plan.trainings, 'training')} finished"
     replaced = "; --overwrite removes the one that is there" if plan.replaces else ""
     return f"{plan.folder}: a new run, {plural(plan.trainings, 'training')}{replaced}"
 

@@ -88,7 +88,7 @@ def _summary(comparison: RunComparison) -> Section:
                 "difference between two runs may be no more than that"
                 + (
                     ", and only the test over folds has some of it in it."
-                    if comparison.same_folds
+                    if comparison.same_folds and comparison.over_folds
                     else ". Repeat both with other seeds before a setting is called better."
                 ),
             ),
@@ -223,7 +223,11 @@ def _method(comparison: RunComparison) -> Iterator[Paragraph]:
             title="Pairs.",
             text="The predictions of the runs were joined by image id. Labels, lesions and groups of lesions are the "
             "same in all, and so are "
-            + ("the folds" if comparison.same_folds else "the images, though not the folds")
+            + (
+                ("the folds" if comparison.same_folds else "the images, though not the folds")
+                if comparison.over_folds
+                else "the images"
+            )
             + ". Every resample draws the same lesions for all runs.",
         )
     else:
@@ -233,8 +237,7 @@ def _method(comparison: RunComparison) -> Iterator[Paragraph]:
             "two runs is taken resample by resample. DeLong’s test adds up the variances of the two areas. McNemar’s "
             "test and the test over folds need pairs and were not made.",
         )
-    over_folds = any(family.unit == "fold" and not family.without_folds for family in comparison.tests)
-    for note in score_notes(count(comparison.resamples), over_folds=over_folds):
+    for note in score_notes(count(comparison.resamples), over_folds=comparison.over_folds):
         if comparison.paired or note.title != "Tests.":
             yield note
     yield Paragraph(

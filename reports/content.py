@@ -141,7 +141,7 @@ def _data(folder: RunFolder) -> Section:
     blocks: list[Block] = [
         run_tables.class_counts(folder.folds.classes, folder.folds.labels, folder.folds.lesion_ids),
         run_tables.fold_counts(folder),
-        run_tables.audit_table(audit),
+        run_tables.audit_table(audit, holdout=folder.folds.holdout),
     ]
     pairs = [
         run_tables.pair_table(name, caption, found)

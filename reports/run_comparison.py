@@ -85,6 +85,11 @@ class RunComparison:
         return max(run.record.finished or run.record.started for run in self.runs)
 
     @property
+    def over_folds(self) -> bool:
+        """Whether the runs have folds, to be compared over where they are the same: a hold-out has none."""
+        return any(family.unit == "fold" and not family.without_folds for family in self.tests)
+
+    @property
     def malignant_auc(self) -> dict[str, Estimate]:
         """Label of a run to its area under the ROC curve of malignant against benign, per image."""
         return {label: scores.malignant["auc"] for label, scores in self.levels.items()}

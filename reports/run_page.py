@@ -10,10 +10,10 @@ from reports.run_tables import facts_table, setting_text, settings_table
 from reports.score_tables import missing, plain, whole
 from reports.wording import count, duration, percent
 
+VALIDATED = "Inner validation"
 JOB_COLUMNS = (
-    "Fold",
     "Fitted on",
-    "Inner validation",
+    VALIDATED,
     "Held out",
     "Epoch kept",
     "Epochs run",
@@ -99,22 +99,27 @@ def stage_table(folder: RunFolder) -> Table:
 def job_table(folder: RunFolder) -> Table:
     """Return every job of the ensemble with its counts, times and memory."""
     precisions = sorted({history.details.precision for history in folder.histories})
+    holdout = folder.folds.holdout
     return Table(
         name="jobs",
-        caption=f"One network for each backbone{'' if folder.folds.holdout else ' and fold that is held out'}: the "
-        "images its weights were fitted on, those "
-        "that it was validated on after every epoch, and those held out. Number format of the training steps: "
+        caption=f"One network for each backbone{'' if holdout else ' and fold that is held out'}: the "
+        "images its weights were fitted on, those that it was validated on after every epoch, and those held out. "
+        "Number format of the training steps: "
         f"{', '.join(precisions)}. Memory: the largest of the process up to the end of the job.",
-        columns=(Column(label="Backbone", numeric=False), *(Column(label=words) for words in JOB_COLUMNS)),
-        rows=tuple(_job_row(history, job_of(folder, history)) for history in folder.histories),
+        columns=(
+            Column(label="Backbone", numeric=False),
+            *(() if holdout else (Column(label="Fold"),)),
+            *(Column(label="Validation" if holdout and words == VALIDATED else words) for words in JOB_COLUMNS),
+        ),
+        rows=tuple(_job_row(history, job_of(folder, history), holdout=holdout) for history in folder.histories),
     )
 
 
-def _job_row(history: JobHistory, job: JobRecord) -> tuple[Cell, ...]:
+def _job_row(history: JobHistory, job: JobRecord, *, holdout: bool) -> tuple[Cell, ...]:
     details = history.details
     return (
         Cell(text=history.backbone, detail=details.precision),
-        whole(history.fold),
+        *(() if holdout else (whole(history.fold),)),
         whole(details.n_train),
         whole(details.n_validation),
         whole(details.n_held_out),

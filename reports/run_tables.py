@@ -62,11 +62,11 @@ def fold_counts(folder: RunFolder) -> Table:
     )
 
 
-def audit_table(audit: Audit) -> Table:
+def audit_table(audit: Audit, *, holdout: bool) -> Table:
     """Return every leakage check with its outcome."""
     return Table(
         name="leakage-checks",
-        caption="Checks for leakage between lesions and folds.",
+        caption=f"Checks for leakage between lesions and {'parts' if holdout else 'folds'}.",
         columns=tuple(
             Column(label=words, numeric=False)
             for words in ("Check", "What was checked", "If it fails", "Outcome", "Detail")

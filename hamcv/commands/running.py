@@ -137,9 +137,12 @@ def run_command(
     folder = out if out is not None else Path("runs", f"{Path(config.data).name}-{config.recipe}")
     # Here and not above: they need torch, whose import takes seconds that no other command should wait for.
     if dry_run:
+        from cv_folds.training.history import check_event_writer
         from hamcv.dry_run import plan_run
         from hamcv.training import choose_engine
 
+        if tensorboard:
+            check_event_writer()
         with choose_engine(config, backend=backend, address=address, jobs=jobs) as engine:
             show_plan(config, plan_run(config, folder, engine, overwrite=overwrite), engine, Console())
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -118,8 +119,9 @@ def test_the_report_of_a_holdout_does_not_speak_of_folds_that_were_never_made(ho
         "fold that is held out",
     ):
         assert words not in page, words
-    for words in ("all folds", "without the fold", "backbone and fold"):
+    for words in ("all folds", "without the fold", "backbone and fold", "lesions and folds"):
         assert words not in page, words
+    assert re.search(r"<th[^>]*>\s*Fold\b", page) is None
     content = json.loads((holdout / "metrics.json").read_text())
     assert content["best"]["by"] == "log_loss on the test part"
     assert content["best"]["sentence"].count("log-loss on the test part") == 1
@@ -127,6 +129,16 @@ def test_the_report_of_a_holdout_does_not_speak_of_folds_that_were_never_made(ho
     over_folds = [family for family in content["tests"] if family["unit"] == "fold"]
     assert over_folds
     assert all(pair["p"] is None for family in over_folds for pair in family["pairs"])
+
+
+def test_the_comparison_of_two_holdouts_does_not_either(hamcv: Hamcv, holdout: Path, tmp_path: Path) -> None:
+    shutil.copytree(holdout, tmp_path / "other", ignore=shutil.ignore_patterns("figures", "gallery", "jobs"))
+    screen = hamcv("compare", holdout, tmp_path / "other", "--out", tmp_path / "compared")
+    assert screen.code == 0, screen.err
+    assert "fold" not in screen.out
+    page = (tmp_path / "compared" / "report.html").read_text()
+    for words in ("over folds", "so are the folds"):
+        assert words not in page, words
 
 
 def test_repetitions_lie_beside_the_first_and_give_the_spread(repeated: Path) -> None:

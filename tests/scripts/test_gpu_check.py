@@ -23,6 +23,7 @@ def check(tmp_path: Path) -> Check:
         named = {f"HAMCV_CHECK_{name}": value for name, value in {"DEVICE": "cpu", **variables}.items()}
         command = ["bash", ROOT / "scripts" / "gpu_check.sh", tmp_path / "out", tmp_path / "data"]
         environment = {**os.environ, "PYTHON": sys.executable, "HAMCV_CACHE": str(tmp_path / "cache"), **named}
+        environment["CUDA_VISIBLE_DEVICES"] = ""
         return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
     return run
