@@ -42,7 +42,8 @@ python=${PYTHON:-python3}
 export PYTHONPATH=$repository HAMCV_CACHE=${HAMCV_CACHE:-$scratch/cache} PYTHONUNBUFFERED=1
 
 install() { # FOLDER: put its wheels in sight, before the machine's own packages, which stay untouched
-    local pip=(timeout 120 "$python" -m pip install --quiet --no-index --no-deps --no-compile --upgrade --target "$scratch/site")
+    local pip=(timeout 120 "$python" -m pip install --quiet --no-index --no-deps --no-compile --upgrade)
+    pip+=(--target "$scratch/site")
     # One bad wheel shall not keep the others away.
     "${pip[@]}" "$1"/*.whl || for wheel in "$1"/*.whl; do "${pip[@]}" "$wheel" || echo "not installed: $wheel"; done
     export PYTHONPATH=$scratch/site:$PYTHONPATH
@@ -92,7 +93,9 @@ mapfile -t options < <(run_options)
 # shellcheck disable=SC2086
 part run "${HAMCV_CHECK_RUN_SECONDS:-330}" "$python" -m hamcv run "${options[@]}" ${HAMCV_CHECK_RUN_OPTIONS:-}
 if [[ -d $scratch/run ]]; then
-    timeout "$((SECONDS < whole ? whole - SECONDS : 1))" "$python" scripts/pack_run.py "$scratch/run" "$out" ${HAMCV_CHECK_PACK_WEIGHTS:+--weights} || failed="$failed pack"
+    left=$((SECONDS < whole ? whole - SECONDS : 1))
+    timeout "$left" "$python" scripts/pack_run.py "$scratch/run" "$out" ${HAMCV_CHECK_PACK_WEIGHTS:+--weights} ||
+        failed="$failed pack"
 fi
 
 # shellcheck disable=SC2086

@@ -5,10 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import tomllib
-from collections.abc import Callable
-from contextlib import suppress
 from io import BytesIO, StringIO
 from pathlib import Path
 
@@ -17,6 +14,7 @@ import pandas as pd
 import pytest
 from conftest_runs import carry_out
 from PIL import Image
+from processes import children, command_line, wait_for
 from rich.console import Console
 from sklearn import metrics
 
@@ -277,15 +275,15 @@ def test_a_signal_ends_the_run_and_its_workers(number: int, code: int, small_dat
         "--set", "training.patience=5000",
     ]  # fmt: skip
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd=tmp_path) as process:
-        _wait_for(lambda: any(out.glob("jobs/*/*/history.csv")))
-        workers = _children(process.pid)
+        wait_for(lambda: any(out.glob("jobs/*/*/history.csv")))
+        workers = children(process.pid)
         assert workers
         process.send_signal(number)
         _, errors = process.communicate(timeout=300)
         assert process.returncode == code
     assert b"Traceback" not in errors
     assert json.loads((out / "run.json").read_text())["status"] == "interrupted"
-    _wait_for(lambda: not any(_command(worker) for worker in workers))
+    wait_for(lambda: not any(command_line(worker) for worker in workers))
     assert read_record(out / "jobs" / "shufflenet_v2_x0_5" / "fold-0") is None
 
 
@@ -298,10 +296,10 @@ def test_a_run_that_is_killed_goes_on_and_ends_with_the_same_predictions(
     command += ["--jobs", "2"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=tmp_path) as process:
         # They are there between the first epoch of a job and its end, which may be a tenth of a second.
-        _wait_for(lambda: any(out.glob("jobs/*/*/checkpoints/step-*.safetensors")), look_every=0.005)
-        workers = _children(process.pid)
+        wait_for(lambda: any(out.glob("jobs/*/*/checkpoints/step-*.safetensors")), look_every=0.005)
+        workers = children(process.pid)
         process.kill()
-    _wait_for(lambda: not any(_command(worker) for worker in workers))
+    wait_for(lambda: not any(command_line(worker) for worker in workers))
     assert not (out / "predictions.csv").exists()
     carry_out(tiny_config, out)
     for name in ("predictions.csv", "metrics.json"):
@@ -313,27 +311,3 @@ def test_tensorboard_files_lie_in_the_job_folders(tiny_config: RunConfig, tmp_pa
     carry_out(tiny_config, tmp_path / "run", tensorboard=True)
     folders = {path.parent for path in (tmp_path / "run").glob("jobs/*/*/tensorboard/events.*")}
     assert len(folders) == 6
-
-
-def _children(pid: int) -> list[int]:
-    children = []
-    # Each thread has children of its own, and may end while it is looked at.
-    for task in Path("/proc", str(pid), "task").glob("*/children"):
-        with suppress(FileNotFoundError, ProcessLookupError):
-            children += [int(child) for child in task.read_text().split()]
-    return children
-
-
-def _command(pid: int) -> str:
-    """Return the command line; empty when the process is gone, or ended and not yet waited for."""
-    try:
-        return Path("/proc", str(pid), "cmdline").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-
-
-def _wait_for(happened: Callable[[], bool], seconds: float = 300, look_every: float = 0.2) -> None:
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(look_every)

@@ -3,16 +3,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from cv_folds_samples import EnvironmentSpec, job_spec
+from processes import children, command_line, wait_for
 
 from cv_folds.scheduling import outcome as outcome_module
 from cv_folds.scheduling.engine import EngineOptions, run_jobs
@@ -117,32 +115,8 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
         try:
             # Both jobs are under way: they write after each epoch.
             wait_for(lambda: len(list(tmp_path.glob("run/jobs/*/*/history.csv"))) == 2)
-            workers = [pid for pid in children(process.pid) if "popen_loky" in command(pid)]
+            workers = [pid for pid in children(process.pid) if "popen_loky" in command_line(pid)]
             assert len(workers) == 2
         finally:
             process.kill()
-    wait_for(lambda: not any(command(pid) for pid in workers))
-
-
-def children(pid: int) -> list[int]:
-    found = []
-    # Each thread has children of its own, and may end while it is looked at.
-    for task in Path("/proc", str(pid), "task").glob("*/children"):
-        with suppress(FileNotFoundError, ProcessLookupError):
-            found += [int(child) for child in task.read_text().split()]
-    return found
-
-
-def command(pid: int) -> str:
-    """Return the command line; empty when the process is gone, or ended and not yet waited for."""
-    try:
-        return Path("/proc", str(pid), "cmdline").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-
-
-def wait_for(happened: Callable[[], bool], seconds: float = 300) -> None:
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.2)
+    wait_for(lambda: not any(command_line(pid) for pid in workers))
